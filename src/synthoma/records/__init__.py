@@ -1,0 +1,24 @@
+"""The objects that flow through the house: frozen, small, NumPy only.
+
+The sixth, ``Recipe``, is put together from every room's options and so lives in :mod:`synthoma.recipes`.
+"""
+
+from synthoma.records.checkpoint import Checkpoint
+from synthoma.records.cohort import BODY, COLUMNS, SCHEMA_VERSION, Cohort, Samples
+from synthoma.records.lineage import Lineage
+from synthoma.records.measurement import Measurement
+from synthoma.records.scan import Grid, Scan, SourceFile
+
+__all__ = [
+    "BODY",
+    "COLUMNS",
+    "SCHEMA_VERSION",
+    "Checkpoint",
+    "Cohort",
+    "Grid",
+    "Lineage",
+    "Measurement",
+    "Samples",
+    "Scan",
+    "SourceFile",
+]
