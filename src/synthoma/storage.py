@@ -15,10 +15,23 @@ from typing import Any
 
 from synthoma.errors import InputError, OutputError, describe
 
-__all__ = ["file_sha256", "new_folder", "read_json", "text_sha256", "writable", "write_bytes", "write_json"]
+__all__ = [
+    "check_new",
+    "file_sha256",
+    "new_folder",
+    "read_json",
+    "text_sha256",
+    "writable",
+    "write_bytes",
+    "write_json",
+]
 
 _FULL = {errno.ENOSPC: "a full disk", errno.EDQUOT: "a used-up disk quota"}
-_CLOSED = {errno.EACCES: "no permission to write", errno.EPERM: "no permission to write", errno.EROFS: "a read-only disk"}
+_CLOSED = {
+    errno.EACCES: "no permission to write",
+    errno.EPERM: "no permission to write",
+    errno.EROFS: "a read-only disk",
+}
 _BLOCKED = {errno.ENOTDIR: "a file where a folder should be"}
 
 
@@ -31,10 +44,23 @@ def writable(path: Path) -> Iterator[None]:
         found = (_FULL | _CLOSED | _BLOCKED).get(error.errno or 0)
         if found is None:
             raise
-        remedy = "Free some space or choose another place with --out." if error.errno in _FULL else (
-            "Choose another place with --out."
+        remedy = (
+            "Free some space or choose another place with --out."
+            if error.errno in _FULL
+            else ("Choose another place with --out.")
         )
         raise OutputError(describe(path, "to write here", found, remedy)) from error
+
+
+def check_new(path: Path, *, overwrite: bool = False) -> None:
+    """Refuse an output that exists already, unless it may be overwritten.
+
+    Raises:
+        OutputError: ``path`` exists and ``overwrite`` is false.
+    """
+    if Path(path).exists() and not overwrite:
+        remedy = "Add --overwrite, or choose another --out."
+        raise OutputError(describe(path, "a new name", "one that exists", remedy))
 
 
 @contextmanager
@@ -45,8 +71,7 @@ def new_folder(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
         OutputError: ``path`` exists and ``overwrite`` is false, or the disk is full or closed.
     """
     path = Path(path)
-    if path.exists() and not overwrite:
-        raise OutputError(describe(path, "a new folder", "one that exists", "Add --overwrite, or choose another --out."))
+    check_new(path, overwrite=overwrite)
     with writable(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         scratch = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent))

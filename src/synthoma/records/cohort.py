@@ -120,7 +120,7 @@ class Cohort:
 
     def body(self, row: int) -> NDArray[np.bool_]:
         """Body mask of one sample, ([z,] y, x)."""
-        return self.masks[row, self.mask_names.index(BODY)] > 0
+        return np.asarray(self.masks[row, self.mask_names.index(BODY)] > 0)
 
     def lesion(self, row: int) -> NDArray[np.bool_]:
         """Union of the lesion masks of one sample, ([z,] y, x)."""

@@ -57,4 +57,5 @@ class Lineage:
     @classmethod
     def from_json(cls, content: dict[str, Any]) -> Self:
         """Back from :meth:`to_json`."""
-        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in content.items()})
+        fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in content.items()}
+        return cls(**fields)

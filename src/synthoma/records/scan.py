@@ -36,7 +36,9 @@ class Grid:
     @classmethod
     def unknown(cls, shape: tuple[int, int, int]) -> Self:
         """Unit spacing for a picture whose file says nothing of geometry (PNG, TIFF, NumPy)."""
-        return cls(shape, (1.0, 1.0, 1.0), (0.0, 0.0, 0.0), ((0.0, 0.0, 1.0), (0.0, -1.0, 0.0), (-1.0, 0.0, 0.0)), False)
+        return cls(
+            shape, (1.0, 1.0, 1.0), (0.0, 0.0, 0.0), ((0.0, 0.0, 1.0), (0.0, -1.0, 0.0), (-1.0, 0.0, 0.0)), False
+        )
 
     @classmethod
     def from_affine(cls, shape: tuple[int, int, int], affine: NDArray[np.float64]) -> Self:

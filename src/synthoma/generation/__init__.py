@@ -1,0 +1,5 @@
+"""From a checkpoint to a synthetic cohort: reconstruct, transplant, remove."""
+
+from synthoma.generation.options import GenerationOptions
+
+__all__ = ["GenerationOptions"]

@@ -1,0 +1,24 @@
+"""Steps ``Scan → Scan`` and sampling ``Scan → Samples``; pure, one patient at a time."""
+
+from synthoma.preprocessing.n4 import N4
+from synthoma.preprocessing.normalise import Normalise
+from synthoma.preprocessing.options import STEPS, PreprocessingOptions, Step, preprocess, sample
+from synthoma.preprocessing.reorient import Reorient
+from synthoma.preprocessing.resize import Resize
+from synthoma.preprocessing.sampling import SliceSampling
+from synthoma.preprocessing.skull_strip import SkullStrip, is_stripped
+
+__all__ = [
+    "N4",
+    "STEPS",
+    "Normalise",
+    "PreprocessingOptions",
+    "Reorient",
+    "Resize",
+    "SkullStrip",
+    "SliceSampling",
+    "Step",
+    "is_stripped",
+    "preprocess",
+    "sample",
+]

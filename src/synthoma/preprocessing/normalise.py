@@ -1,0 +1,88 @@
+"""Scanner values to [−1, 1], patient by patient and channel by channel, with the way back."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field, model_validator
+
+from synthoma.errors import ScanError, describe
+from synthoma.options import Options
+from synthoma.records import BODY, Scan
+
+__all__ = ["Normalise"]
+
+
+class Normalise(Options):
+    """Map each channel's values inside the body, over the whole volume, linearly to [−1, 1], and clip.
+
+    The scan then knows ``intensity[channel] = (low, high)``, the scanner's values of −1 and +1:
+    x = low + (v + 1) / 2 · (high − low).
+    """
+
+    step: Literal["normalise"] = "normalise"
+    method: Literal["percentiles", "median-iqr", "zscore"] = "percentiles"
+    """``percentiles``: from ``low_percent`` to ``high_percent``. ``median-iqr``: median ± ``width`` · interquartile
+    range, which moves less with the size of a lesion. ``zscore``: mean ± ``width`` · standard deviation."""
+    low_percent: float = Field(default=0.5, ge=0, lt=100)
+    """Percentile of the body that becomes −1."""
+    high_percent: float = Field(default=99.5, gt=0, le=100)
+    """Percentile of the body that becomes +1."""
+    width: float = Field(default=3.0, gt=0)
+    """Half of the window, in interquartile ranges or standard deviations."""
+    keep_outside: bool = False
+    """Map what lies outside the body too, instead of setting it to −1."""
+
+    @model_validator(mode="after")
+    def _low_below_high(self) -> Normalise:
+        if self.low_percent >= self.high_percent:
+            raise ValueError(f"expected low_percent below high_percent, found {self.low_percent}, {self.high_percent}")
+        return self
+
+    def __call__(self, scan: Scan) -> Scan:
+        """The scan in [−1, 1]. Without a mask ``body`` the whole picture counts as the body.
+
+        Raises:
+            ScanError: the body is empty, a channel is constant in it, or a value is not finite.
+        """
+        body = scan.masks[BODY] > 0 if BODY in scan.masks else np.ones(scan.grid.shape, dtype=bool)
+        if not body.any():
+            raise ScanError(describe(f"{scan.patient}: step normalise", "a body mask with voxels", "an empty one"))
+        channels, intensity, notes = {}, dict(scan.intensity), []
+        for name, channel in scan.channels.items():
+            inside = channel[body]
+            low, high = self._window(inside, f"{scan.patient}: step normalise, channel {name}")
+            below, above = float((inside < low).mean()), float((inside > high).mean())
+            mapped = np.clip((channel - low) * (2 / (high - low)) - 1, -1, 1).astype(np.float32)
+            channels[name] = mapped if self.keep_outside else np.where(body, mapped, np.float32(-1))
+            intensity[name] = _chained(scan.intensity.get(name), low, high)
+            notes.append(f"{name}: {100 * below:.2f} % of the body clipped below, {100 * above:.2f} % above")
+        return scan.with_(channels=channels, intensity=intensity, notes=(*scan.notes, *notes))
+
+    def _window(self, inside: NDArray[np.float32], what: str) -> tuple[float, float]:
+        if not np.isfinite(inside).all():
+            raise ScanError(describe(what, "finite values", "NaN or infinity", "Repair the file or leave it out."))
+        values = inside.astype(np.float64)
+        if values.min() == values.max():
+            raise ScanError(describe(what, "intensities that vary", f"the constant {values.min():g}"))
+        if self.method == "percentiles":
+            low, high = np.percentile(values, [self.low_percent, self.high_percent])
+        elif self.method == "median-iqr":
+            first, middle, third = np.percentile(values, [25, 50, 75])
+            low, high = middle - self.width * (third - first), middle + self.width * (third - first)
+        else:
+            low, high = values.mean() - self.width * values.std(), values.mean() + self.width * values.std()
+        if not high > low:
+            remedy = "Nearly all of the body has one value; try method 'zscore'."
+            raise ScanError(describe(what, f"a window by {self.method}", f"{low:g} to {high:g}", remedy))
+        return float(low), float(high)
+
+
+def _chained(before: tuple[float, float] | None, low: float, high: float) -> tuple[float, float]:
+    """The window in the scanner's values, also if the scan was mapped once before."""
+    if before is None:
+        return low, high
+    start, half = before[0], (before[1] - before[0]) / 2
+    return start + (low + 1) * half, start + (high + 1) * half

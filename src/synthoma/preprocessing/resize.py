@@ -1,0 +1,137 @@
+"""Bring the slices to one square size without changing their aspect."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from synthoma.errors import ScanError, describe
+from synthoma.options import Options
+from synthoma.preprocessing.background import background
+from synthoma.records import BODY, Grid, Scan
+
+__all__ = ["Resize"]
+
+
+class Resize(Options):
+    """Resample in the plane to ``size`` × ``size`` pixels, square in the patient too, padded with background.
+
+    One box and one factor for all slices of a volume. Shrinking is antialiased (Gaussian of σ = (factor − 1) / 2).
+    Masks are averaged in the same way and cut at one half, which keeps areas better than the nearest voxel; if a
+    part would vanish from a slice, its strongest pixel stays and the scan's notes say so.
+    """
+
+    step: Literal["resize"] = "resize"
+    size: int = Field(default=256, ge=8, le=2048)
+    """Pixels a side."""
+    crop: Literal["none", "body"] = "none"
+    """``body``: cut to the box around the body over all slices first."""
+    margin_pixels: int = Field(default=4, ge=0)
+    """Left around the body when cropping."""
+    enlarge: bool = False
+    """Magnify a picture that is smaller than ``size``; otherwise it is padded only, and no pixel is interpolated."""
+    interpolation: Literal["linear", "cubic"] = "linear"
+
+    def __call__(self, scan: Scan) -> Scan:
+        """The scan on its new grid: a world point stays where it was.
+
+        Raises:
+            ScanError: asked to crop to a body that is absent or empty.
+        """
+        centre, extent = self._box(scan)
+        spacing = np.asarray(scan.grid.spacing_mm[1:])
+        new_spacing = float((extent * spacing).max()) / self.size
+        if not self.enlarge:
+            new_spacing = max(new_spacing, float(spacing.min()))
+        step = new_spacing / spacing  # source pixels a new pixel, along y and x
+        step = np.where(np.isclose(step, 1, rtol=1e-9, atol=0), 1.0, step)
+        start = centre - (self.size - 1) / 2 * step
+        start = np.where(step == 1, np.floor(start), start)  # at scale 1 pixels are copied, not interpolated
+        vanished: dict[str, int] = {}
+        masks = {name: self._mask(name, mask, start, step, vanished) for name, mask in scan.masks.items()}
+        notes = [f"{name}: too small for the new pixels in {n} slices" for name, n in vanished.items()]
+        return scan.with_(
+            channels={
+                name: self._channel(channel, start, step, -1.0 if name in scan.intensity else background(channel)[0])
+                for name, channel in scan.channels.items()
+            },
+            masks=masks,
+            grid=_resampled(scan.grid, self.size, start, step),
+            notes=(*scan.notes, *notes),
+        )
+
+    def _box(self, scan: Scan) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Centre and extent (y, x) of what is kept, in source pixels."""
+        last = np.array(scan.grid.shape[1:]) - 1
+        low, high = np.zeros(2), last.astype(np.float64)
+        if self.crop == "body":
+            if BODY not in scan.masks or not scan.masks[BODY].any():
+                remedy = "Put the step skull_strip before resize, or set crop to 'none'."
+                raise ScanError(describe(f"{scan.patient}: step resize", "a mask 'body' to crop to", "none", remedy))
+            seen = scan.masks[BODY].any(axis=0)
+            for axis in (0, 1):
+                along = np.flatnonzero(np.any(seen, axis=1 - axis))
+                low[axis] = max(0, along[0] - self.margin_pixels)
+                high[axis] = min(last[axis], along[-1] + self.margin_pixels)
+        return (low + high) / 2, high - low + 1
+
+    def _channel(
+        self, channel: NDArray[np.float32], start: NDArray[np.float64], step: NDArray[np.float64], outside: float
+    ) -> NDArray[np.float32]:
+        order: Literal[1, 3] = 3 if self.interpolation == "cubic" else 1
+        result = _sampled(channel, self.size, start, step, order, outside)
+        # Cubic curves overshoot: no value may leave the range that was there.
+        return np.clip(result, min(outside, channel.min()), max(outside, channel.max())).astype(np.float32)
+
+    def _mask(
+        self,
+        name: str,
+        mask: NDArray[np.uint8],
+        start: NDArray[np.float64],
+        step: NDArray[np.float64],
+        vanished: dict[str, int],
+    ) -> NDArray[np.uint8]:
+        soft = _sampled(mask.astype(np.float32), self.size, start, step, 1, 0.0)
+        result = soft >= 0.5
+        for z in np.flatnonzero(mask.any(axis=(1, 2)) & ~result.any(axis=(1, 2))):
+            vanished[name] = vanished.get(name, 0) + 1
+            if soft[z].max() > 0:
+                result[z].flat[int(np.argmax(soft[z]))] = True
+        return result.astype(np.uint8)
+
+
+def _sampled(
+    array: NDArray[Any],
+    size: int,
+    start: NDArray[np.float64],
+    step: NDArray[np.float64],
+    order: Literal[1, 3],
+    outside: float,
+) -> NDArray[np.float32]:
+    """New pixel j of each slice is the source at ``start + j · step``; ``outside`` beyond the source."""
+    from scipy.ndimage import affine_transform, gaussian_filter
+
+    sigma = np.maximum((step - 1) / 2, 0)
+    result = np.empty((len(array), size, size), dtype=np.float32)
+    for z, slice_ in enumerate(array):
+        smooth = gaussian_filter(slice_, sigma, mode="nearest") if sigma.any() else slice_
+        result[z] = affine_transform(
+            smooth, step, start, (size, size), order=order, mode="grid-constant", cval=float(outside)
+        )
+    return result
+
+
+def _resampled(grid: Grid, size: int, start: NDArray[np.float64], step: NDArray[np.float64]) -> Grid:
+    origin = np.asarray(grid.origin_mm)
+    for axis in (1, 2):
+        origin = origin + np.asarray(grid.direction[axis]) * grid.spacing_mm[axis] * start[axis - 1]
+    return Grid(
+        (grid.shape[0], size, size),
+        (grid.spacing_mm[0], float(grid.spacing_mm[1] * step[0]), float(grid.spacing_mm[2] * step[1])),
+        (float(origin[0]), float(origin[1]), float(origin[2])),
+        grid.direction,
+        grid.known,
+    )

@@ -1,0 +1,117 @@
+"""Choose the slices of a prepared scan that become samples, and name their class."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from synthoma.errors import ScanError, describe
+from synthoma.options import Options
+from synthoma.preprocessing.background import lesion
+from synthoma.records import BODY, Samples, Scan
+
+__all__ = ["SliceSampling", "sample_slices"]
+
+TUMOUR, TUMOUR_FREE, UNLABELLED = "tumour", "tumour-free", "unlabelled"
+
+
+class SliceSampling(Options):
+    """Which axial slices (axis 0) are kept and how they are labelled. Nothing is random."""
+
+    min_body_fraction: float = Field(default=0.05, ge=0, le=1)
+    """Least share of the frame that the body fills."""
+    max_blank_fraction: float = Field(default=0.25, ge=0, le=1)
+    """Leave out a slice when a larger share of its body is blank (−1) in a channel, which was not acquired there."""
+    min_lesion_fraction: float = Field(default=0.002, ge=0, le=1)
+    """Least share of the slice's body that the lesion fills in a ``tumour`` slice. Without a lesion voxel it is
+    ``tumour-free``."""
+    small_lesion: Literal["drop", "tumour"] = "drop"
+    """What to do with slices whose lesion is smaller than that."""
+    label: Literal["lesion", "scan"] = "lesion"
+    """``lesion``: from the masks (from the scan, when it has no masks but a label). ``scan``: the source's label."""
+    per_patient: int | None = Field(default=None, ge=1)
+    """At most this many slices a patient, evenly spaced, with the patient's own share of tumour slices."""
+
+
+def sample_slices(scan: Scan, sampling: SliceSampling, channels: tuple[str, ...], parts: tuple[str, ...]) -> Samples:
+    """The chosen slices as images in [−1, 1] and masks, ``body`` first, then the ``parts`` of the lesion.
+
+    A part that the scan has no mask for is all zero.
+
+    Raises:
+        ScanError: the scan is not normalised, lacks a channel, has no label, or no slice is left.
+    """
+    for name in channels:
+        if name not in scan.intensity:
+            remedy = "Add the step normalise to preprocessing.steps."
+            raise ScanError(describe(f"{scan.patient}: channel {name}", "values in [−1, 1]", "scanner values", remedy))
+    body = scan.masks[BODY] > 0 if BODY in scan.masks else np.ones(scan.grid.shape, dtype=bool)
+    usable = _usable(scan, body, sampling, channels)
+    labels = _labels(scan, body, sampling)
+    chosen = [int(z) for z in np.flatnonzero(usable) if labels[z]]
+    if not chosen:
+        found = f"{int(usable.sum())} of {len(usable)} with enough body, none of them with a clear label"
+        remedy = "Lower min_body_fraction or min_lesion_fraction, or set small_lesion to 'tumour'."
+        raise ScanError(describe(f"{scan.patient}: sampling", "at least one slice", found, remedy))
+    if sampling.per_patient is not None:
+        chosen = _thinned(chosen, labels, sampling.per_patient)
+    empty = np.zeros(scan.grid.shape, dtype=np.uint8)
+    masks = [body.astype(np.uint8), *(scan.masks.get(part, empty) for part in parts)]
+    return Samples(
+        images=np.stack([scan.channels[name][chosen] for name in channels], axis=1),
+        masks=np.stack([mask[chosen] for mask in masks], axis=1),
+        channels=channels,
+        mask_names=(BODY, *parts),
+        slices=tuple(chosen),
+        labels=tuple(labels[z] for z in chosen),
+        patient=scan.patient,
+        site=scan.site,
+        spacing_mm=scan.grid.spacing_mm[1:] if scan.grid.known else None,
+        intensity={name: scan.intensity[name] for name in channels},
+        unit=scan.unit,
+        modality=scan.modality,
+    )
+
+
+def _usable(
+    scan: Scan, body: NDArray[np.bool_], sampling: SliceSampling, channels: tuple[str, ...]
+) -> NDArray[np.bool_]:
+    """Slices with enough body, in which every channel shows something."""
+    area = body.sum(axis=(1, 2))
+    usable = (area > 0) & (area >= sampling.min_body_fraction * body[0].size)
+    for name in channels:
+        blank = ((scan.channels[name] <= -1) & body).sum(axis=(1, 2))
+        usable &= blank <= sampling.max_blank_fraction * area
+    return np.asarray(usable)
+
+
+def _labels(scan: Scan, body: NDArray[np.bool_], sampling: SliceSampling) -> list[str]:
+    """The class of every slice; an empty text where it is to be dropped."""
+    masked = any(name != BODY for name in scan.masks)
+    if sampling.label == "scan" and not scan.label:
+        remedy = "Give the source a label column, or set sampling.label to 'lesion'."
+        raise ScanError(describe(f"{scan.patient}: sampling", "a label from the source", "none", remedy))
+    if sampling.label == "scan" or not masked:
+        return [scan.label or UNLABELLED] * len(body)
+    share = lesion(scan).sum(axis=(1, 2)) / np.maximum(body.sum(axis=(1, 2)), 1)
+    unclear = TUMOUR if sampling.small_lesion == "tumour" else ""
+    return [TUMOUR_FREE if part == 0 else TUMOUR if part >= sampling.min_lesion_fraction else unclear for part in share]
+
+
+def _thinned(chosen: list[int], labels: list[str], at_most: int) -> list[int]:
+    """Evenly spaced slices of each class, in the classes' proportion; each class keeps one where there is room."""
+    if len(chosen) <= at_most:
+        return chosen
+    first = [z for z in chosen if labels[z] == TUMOUR]
+    second = [z for z in chosen if labels[z] != TUMOUR]
+    take = round(at_most * len(first) / len(chosen))
+    if first and second and at_most > 1:
+        take = min(max(take, 1), at_most - 1)
+    return sorted([*_even(first, take), *_even(second, at_most - take)])
+
+
+def _even(items: list[int], count: int) -> list[int]:
+    return [items[int((i + 0.5) * len(items) / count)] for i in range(count)]

@@ -1,0 +1,113 @@
+"""Where the patient is in the picture: the mask ``body``, and what lies outside it set to the background."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from synthoma.errors import ScanError, describe
+from synthoma.options import Options
+from synthoma.preprocessing.background import background, foreground, lesion
+from synthoma.preprocessing.brain import brain_mask, head_mask, rim_contrast, tissue_image
+from synthoma.records import BODY, Scan
+
+__all__ = ["SkullStrip", "is_stripped"]
+
+Bool = NDArray[np.bool_]
+
+
+class SkullStrip(Options):
+    """Make the mask ``body``. A scan that is stripped already keeps every intensity, bit for bit.
+
+    The brain extraction is a watershed in thick axial slices (:mod:`synthoma.preprocessing.brain`). It is good above
+    the eyes and approximate at the skull base. Lesion voxels always belong to the body.
+    """
+
+    step: Literal["skull_strip"] = "skull_strip"
+    extent: Literal["auto", "brain", "head"] = "auto"
+    """``auto``: the brain, found only if the scan is not stripped yet. ``brain``: find it in any case. ``head``: all of
+    the head, skull and scalp included."""
+    keep_outside: bool = False
+    """Keep the intensities outside the body instead of setting them to the background."""
+
+    def __call__(self, scan: Scan) -> Scan:
+        """The scan with a mask ``body`` of 0 and 1. A body mask that came with the scan is used as it is.
+
+        Raises:
+            ScanError: the scan is no MR or picture, or no brain or head is found.
+        """
+        if BODY in scan.masks:
+            return self._with_body(scan, scan.masks[BODY] > 0, "the body mask of the source is used")
+        if scan.modality == "CT":
+            what = f"{scan.patient}: step skull_strip"
+            raise ScanError(describe(what, "an MR scan", "CT", "Leave this step out for CT."))
+        if self.extent != "brain" and is_stripped(scan):
+            body = _filled(foreground(scan) | lesion(scan))
+            return scan.with_(
+                masks={BODY: body.astype(np.uint8), **scan.masks},
+                notes=(*scan.notes, "already stripped (constant background, no skull): intensities left alone"),
+            )
+        image = tissue_image(scan)
+        head = head_mask(image)
+        body = head if self.extent == "head" else brain_mask(image, head)
+        name = "head" if self.extent == "head" else "brain"
+        if not body.any():
+            remedy = "Use a stripped scan, or set extent to 'head'." if name == "brain" else "Is the picture blank?"
+            raise ScanError(describe(f"{scan.patient}: step skull_strip", f"a {name} in the picture", "none", remedy))
+        return self._with_body(
+            scan, body, f"{name} found by watershed" if name == "brain" else "head found by threshold"
+        )
+
+    def _with_body(self, scan: Scan, body: Bool, note: str) -> Scan:
+        sick = lesion(scan)
+        outside = int((sick & ~body).sum())
+        if outside:
+            note += f"; {100 * outside / int(sick.sum()):.2f} % of the lesion lay outside it and was added"
+        body = _filled(body | sick)
+        channels = dict(scan.channels)
+        if not self.keep_outside:
+            for name, channel in scan.channels.items():
+                channels[name] = np.where(body, channel, np.float32(background(channel)[0]))
+        return scan.with_(
+            channels=channels, masks={**scan.masks, BODY: body.astype(np.uint8)}, notes=(*scan.notes, note)
+        )
+
+
+def is_stripped(scan: Scan) -> bool:
+    """Whether only the brain is left in the picture.
+
+    True if each channel has one constant value all along the sides of its slices (any value: it is negative in
+    standardised scans), what differs from it is one piece, and no dark bone lies below its rim.
+    """
+    if any(background(channel)[1] < 0.9999 for channel in scan.channels.values()):
+        return False
+    inside = foreground(scan)
+    if not inside.any() or _largest_share(inside) < 0.995:
+        return False
+    image = tissue_image(_background_at_bottom(scan))
+    return rim_contrast(image, head_mask(image)) < 1.4
+
+
+def _background_at_bottom(scan: Scan) -> Scan:
+    """Lift each channel so that its background is its lowest value, at 1 % of what lies inside."""
+    channels = {}
+    for name, channel in scan.channels.items():
+        inside = channel != np.float32(background(channel)[0])
+        low = np.percentile(channel[inside], 1) if inside.any() else channel.min()
+        channels[name] = np.where(inside, np.maximum(channel - low, 0), 0).astype(np.float32)
+    return scan.with_(channels=channels)
+
+
+def _largest_share(mask: Bool) -> float:
+    from scipy.ndimage import label
+
+    labels, _ = label(mask)
+    return float(np.bincount(labels.ravel())[1:].max() / mask.sum())
+
+
+def _filled(mask: Bool) -> Bool:
+    from scipy.ndimage import binary_fill_holes
+
+    return np.stack([binary_fill_holes(slice_) for slice_ in mask])

@@ -1,0 +1,155 @@
+"""Stage one: a folder of scans → a real cohort, one patient at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from synthoma.cohort import SplitOptions, assign_splits, create_cohort
+from synthoma.errors import ScanError, describe
+from synthoma.preprocessing import PreprocessingOptions, preprocess, sample
+from synthoma.records import Lineage, Samples, SourceFile
+from synthoma.scans import Case, DataOptions, find, read
+from synthoma.storage import check_new, text_sha256
+
+__all__ = ["prepare"]
+
+
+@dataclass(frozen=True)
+class _Prepared:
+    """One case: its samples, or the reason why there are none."""
+
+    case: Case
+    samples: Samples | None = None
+    source: tuple[SourceFile, ...] = ()
+    notes: tuple[str, ...] = ()
+    reason: str = ""
+
+
+def prepare(
+    data: DataOptions,
+    preprocessing: PreprocessingOptions,
+    split: SplitOptions | None,
+    out: Path,
+    *,
+    overwrite: bool = False,
+    strict: bool = False,
+    workers: int = 1,
+) -> Path:
+    """Read, preprocess, sample and split the scans of a folder into the real cohort ``out``.
+
+    Memory holds one patient (a worker) at a time. A case that cannot be read or used is left out, and the cohort's
+    notes say why; with ``strict`` it is an error.
+
+    Args:
+        split: how patients are divided; ``None`` leaves the columns ``split`` and ``fold`` empty.
+        workers: processes that work on patients side by side; the result does not depend on it.
+
+    Raises:
+        ScanError: no case can be used, or (``strict``) one cannot.
+        CohortError: too few patients to split.
+        OutputError: ``out`` exists and ``overwrite`` is false.
+        LeakError: one image belongs to two patients.
+    """
+    check_new(out, overwrite=overwrite)  # before minutes of work
+    found = find(data)
+    results = _progress(_prepared(data, preprocessing, found.cases, workers), len(found.cases))
+    left_out = [f"left out {out_.name}: {out_.reason}" for out_ in found.left_out]
+    waiting: list[_Prepared] = []
+    for result in results:
+        waiting.append(result)
+        if result.samples is not None:
+            break
+    if not waiting or waiting[-1].samples is None:
+        reasons = "; ".join(f"{result.case.name}: {result.reason}" for result in waiting[:3])
+        raise ScanError(describe(data.path, "at least one case that can be used", f"none ({reasons})"))
+    first = waiting[-1].samples
+    files: list[str] = []
+    with create_cohort(
+        out,
+        channels=first.channels,
+        mask_names=first.mask_names,
+        shape=first.images.shape[2:],
+        unit=first.unit,
+        modality=first.modality,
+        notes=[*found.notes, *left_out],
+        overwrite=overwrite,
+    ) as writer:
+        for result in _chain(waiting, results):
+            case = result.case
+            if result.samples is None:
+                if strict:
+                    raise ScanError(result.reason)
+                writer.note(f"left out {case.name}: {result.reason}")
+                continue
+            writer.add(result.samples, ids=_ids(case, result.samples))
+            files += [file.sha256 for file in result.source]
+            for note in result.notes:
+                writer.note(f"{case.name}: {note}")
+        if split is not None:
+            writer.set_splits(assign_splits(writer.patients, split))
+        writer.set_lineage(
+            Lineage.of(
+                "prepare",
+                parents=[text_sha256("\n".join(sorted(files)))],
+                recipe={
+                    "data": {k: v for k, v in data.model_dump(mode="json").items() if k != "path"},
+                    "preprocessing": preprocessing.model_dump(mode="json"),
+                    "split": split.model_dump(mode="json") if split else None,
+                },
+                seed=split.seed if split else 0,
+                patients_seen=writer.patients,
+            )
+        )
+    return out
+
+
+def _prepared(
+    data: DataOptions, preprocessing: PreprocessingOptions, cases: tuple[Case, ...], workers: int
+) -> Iterator[_Prepared]:
+    """Each case in order, never more of them in memory than there are workers."""
+    if workers == 1:
+        for case in cases:
+            yield _one(case, data, preprocessing)
+        return
+    from joblib import Parallel, delayed
+
+    parallel = Parallel(n_jobs=workers, return_as="generator", pre_dispatch=workers)
+    yield from parallel(delayed(_one)(case, data, preprocessing) for case in cases)
+
+
+def _one(case: Case, data: DataOptions, preprocessing: PreprocessingOptions) -> _Prepared:
+    try:
+        scan = preprocess(read(case, data), preprocessing)
+        return _Prepared(case, sample(scan, preprocessing), scan.source, scan.notes)
+    except ScanError as error:
+        return _Prepared(case, reason=str(error).splitlines()[0])
+
+
+def _chain(waiting: list[_Prepared], rest: Iterator[_Prepared]) -> Iterator[_Prepared]:
+    while waiting:
+        yield waiting.pop(0)
+    yield from rest
+
+
+def _ids(case: Case, samples: Samples) -> list[str]:
+    """``patient/slice``; two scans of one patient are told apart by the name of the case."""
+    patient = samples.patient
+    prefix = "" if case.name == patient else case.name.replace("/", "_").replace(";", "_") + "-"
+    return [f"{patient}/{prefix}{index:04d}" for index in samples.slices]
+
+
+def _progress(results: Iterator[_Prepared], total: int) -> Iterator[_Prepared]:
+    from rich.console import Console
+    from rich.progress import track
+
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        return results
+
+    def tracked() -> Iterator[Any]:
+        yield from track(results, "preparing", total, console=console)
+
+    return tracked()

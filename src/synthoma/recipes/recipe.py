@@ -1,0 +1,224 @@
+"""``Recipe``: every room's block of settings, read from YAML, changed by ``a.b=value``, validated as one."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Union, get_args, get_origin
+
+from pydantic import BaseModel, Field, ValidationError, model_validator
+
+from synthoma.cohort import SplitOptions
+from synthoma.errors import SettingError, describe, did_you_mean
+from synthoma.evaluation import EvaluationOptions
+from synthoma.gans import MASK, GanOptions
+from synthoma.generation import GenerationOptions
+from synthoma.options import Options
+from synthoma.phantoms import BrainPhantomOptions
+from synthoma.preprocessing import PreprocessingOptions
+from synthoma.recipes.ready import find_recipe
+from synthoma.scans import BratsData, ImagesData, NiftiData, TcgaLggData
+from synthoma.training import TrainingOptions
+
+__all__ = ["ProtocolOptions", "Recipe", "load_recipe", "read_recipe", "to_yaml"]
+
+Data = Annotated[BratsData | TcgaLggData | NiftiData | ImagesData | BrainPhantomOptions, Field(discriminator="source")]
+
+
+class ProtocolOptions(Options):
+    """How a study is run, and what is run beside the recipe itself."""
+
+    workers: int = Field(1, ge=1)
+    """Processes that prepare patients side by side; the result does not depend on it."""
+    variants: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    """Name → settings of ``gan`` and ``training`` that differ, as in ``{unet-l1: {gan.adversarial_weight: 0}}``: each
+    is trained on the same patients, reconstructs the same ones, and stands beside the recipe's GAN in every table."""
+
+    @model_validator(mode="after")
+    def _only_training(self) -> ProtocolOptions:
+        for name, changes in self.variants.items():
+            for key in changes:
+                if key.split(".")[0] not in ("gan", "training"):
+                    raise ValueError(f"variant '{name}' may change gan.… and training.… only, got {key}")
+            if not name.replace("-", "").replace("_", "").isalnum():
+                raise ValueError(f"variant names become folders: letters, digits, - and _ only, got '{name}'")
+        return self
+
+
+class Recipe(Options):
+    """The settings of a whole study."""
+
+    title: str = "A synthetic cohort"
+    data: Data
+    preprocessing: PreprocessingOptions = PreprocessingOptions()
+    split: SplitOptions = SplitOptions()
+    gan: GanOptions = GanOptions()
+    training: TrainingOptions = TrainingOptions()
+    generation: GenerationOptions = GenerationOptions()
+    evaluation: EvaluationOptions = EvaluationOptions()
+    protocol: ProtocolOptions = ProtocolOptions()
+
+    @model_validator(mode="after")
+    def _channels_fit(self) -> Recipe:
+        asked = self.preprocessing.channels
+        for name in (*self.gan.condition, *self.gan.target):
+            if asked and name != MASK and name not in asked:
+                raise ValueError(f"gan asks for channel '{name}', which preprocessing.channels {asked} leaves out")
+        return self
+
+    def variant(self, name: str) -> Recipe:
+        """This recipe with the changes of one of ``protocol.variants``."""
+        content = self.model_dump(mode="json")
+        for key, value in self.protocol.variants[name].items():
+            _put(content, key, value)
+        return _validate(content, f"variant '{name}'")
+
+
+def load_recipe(name: str | Path, changes: Sequence[str] = ()) -> Recipe:
+    """A ready recipe by name, or the user's own by path, with ``changes`` such as ``training.epochs=20``.
+
+    Raises:
+        SettingError: no such recipe, bad YAML, an unknown setting (the nearest is named) or an invalid value.
+    """
+    path = find_recipe(name)
+    return read_recipe(path.read_text(encoding="utf-8"), str(name), changes)
+
+
+def read_recipe(text: str, name: str, changes: Sequence[str] = ()) -> Recipe:
+    """A recipe from YAML text; ``name`` stands in error messages."""
+    content = _yaml(text, name)
+    if not isinstance(content, dict):
+        raise SettingError(describe(name, "blocks of settings (data:, gan:, …)", type(content).__name__))
+    for change in changes:
+        key, sign, value = change.partition("=")
+        if not sign or not key:
+            raise SettingError(describe(f"--set {change}", "KEY=VALUE, such as training.epochs=20", "no '='"))
+        _put(content, key.strip(), _yaml(value, f"--set {change}"))
+    return _validate(content, name)
+
+
+def to_yaml(recipe: Recipe) -> str:
+    """Every setting of a recipe, defaults spelled out, as YAML."""
+    from ruamel.yaml import YAML
+
+    text = io.StringIO()
+    yaml = YAML()
+    yaml.default_flow_style = None
+    yaml.width = 120
+    yaml.dump(recipe.model_dump(mode="json"), text)
+    return text.getvalue()
+
+
+def _yaml(text: str, name: str) -> Any:
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
+
+    try:
+        return YAML(typ="safe", pure=True).load(text)
+    except YAMLError as error:
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        raise SettingError(describe(name, "valid YAML", "; ".join(lines[:3]))) from error
+
+
+def _put(content: Any, key: str, value: Any) -> None:
+    """Set ``a.b.c`` in nested dictionaries; in ``preprocessing.steps`` a step is found by its name."""
+    *parents, last = key.split(".")
+    place = content
+    for depth, part in enumerate(parents):
+        if isinstance(place, dict):
+            place = place.setdefault(part, {})
+        elif isinstance(place, list):
+            place = _item(place, part, ".".join(parents[: depth + 1]))
+        else:
+            break
+    if isinstance(place, list) and last.isdigit() and int(last) < len(place):
+        place[int(last)] = value
+    elif isinstance(place, dict):
+        place[last] = value
+    else:
+        raise SettingError(describe(key, "a setting", f"a value at '{'.'.join(parents)}', which has no settings"))
+
+
+def _item(items: list[Any], part: str, key: str) -> Any:
+    for index, item in enumerate(items):
+        if part == str(index) or (isinstance(item, dict) and item.get("step") == part):
+            return item
+    names = [item["step"] for item in items if isinstance(item, dict) and "step" in item]
+    raise SettingError(describe(key, "an item of the list", f"'{part}'", did_you_mean(part, names) if names else ""))
+
+
+def _validate(content: dict[str, Any], name: str) -> Recipe:
+    try:
+        return Recipe.model_validate(content)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        raise SettingError(_explain(first, name)) from error
+
+
+def _explain(error: Mapping[str, Any], name: str) -> str:
+    """One pydantic error as one line: which setting, what was expected, what was found."""
+    tags = _tags()
+    location = [str(part) for part in error["loc"] if str(part) not in tags]
+    key = ".".join(location)
+    kind = error["type"]
+    if kind == "extra_forbidden":
+        near = did_you_mean(location[-1], _known(error["loc"][:-1]))
+        return describe(f"{name}: {key}", "a known setting", f"'{location[-1]}'", near)
+    if kind == "missing":
+        return describe(f"{name}: {key}", "a value", "none", f"Give one: --set {key}=…")
+    found = error["input"]
+    shown = repr(found) if not isinstance(found, dict) else "settings"
+    message = str(error["msg"]).removeprefix("Value error, ")
+    if kind == "value_error":
+        return f"{name}: {key}: {message}." if key else f"{name}: {message}."
+    if kind == "union_tag_invalid":
+        expected = str(error["ctx"]["expected_tags"])
+        discriminator = str(error["ctx"]["discriminator"]).strip("'")
+        wrong = str(error["ctx"]["tag"])
+        near = did_you_mean(wrong, [tag.strip(" '") for tag in expected.split(",")])
+        return describe(f"{name}: {key}.{discriminator}", f"one of {expected}", f"'{wrong}'", near)
+    if kind == "union_tag_not_found":
+        discriminator = str(error["ctx"]["discriminator"]).strip("'")
+        return describe(f"{name}: {key}.{discriminator}", "a value", "none", f"Give one: --set {key}.{discriminator}=…")
+    expected = message.removeprefix("Input should be ").rstrip(".")
+    return describe(f"{name}: {key}", expected, shown)
+
+
+def _models(annotation: Any) -> list[type[BaseModel]]:
+    """The blocks of settings inside a type annotation."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    origin = get_origin(annotation)
+    if origin is None and not isinstance(annotation, type(Union[int, str])):  # noqa: UP007 (the type itself is meant)
+        return []
+    return [model for part in get_args(annotation) for model in _models(part)]
+
+
+def _tags() -> set[str]:
+    """The names that pydantic puts into a location for the member of a union it looked at."""
+    return {
+        str(value)
+        for model in (*_models(Data), *_models(PreprocessingOptions.model_fields["steps"].annotation))
+        for field in ("source", "step")
+        if field in model.model_fields
+        for value in [model.model_fields[field].default]
+    }
+
+
+def _known(location: Sequence[Any]) -> list[str]:
+    """The settings that exist at a location of an error."""
+    models: list[type[BaseModel]] = [Recipe]
+    for part in location:
+        tagged = [m for m in models if part in (_default(m, "source"), _default(m, "step"))]
+        if tagged:
+            models = tagged
+        elif not isinstance(part, int):
+            models = [
+                inner for m in models if part in m.model_fields for inner in _models(m.model_fields[part].annotation)
+            ]
+    return sorted({field for model in models for field in model.model_fields})
+
+
+def _default(model: type[BaseModel], field: str) -> Any:
+    return model.model_fields[field].default if field in model.model_fields else None

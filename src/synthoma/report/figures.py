@@ -1,0 +1,263 @@
+"""Curves and interval plots as SVG. Matplotlib without pyplot: no state is shared with the caller's own figures."""
+
+from __future__ import annotations
+
+import base64
+import io
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from synthoma.records import Measurement
+from synthoma.report.content import LogLine
+
+__all__ = ["Chart", "curve_chart", "interval_chart", "learning_charts"]
+
+MAIN, INK, MUTED, RULE = "#0b5563", "#1b2226", "#55606a", "#c9d0d6"
+OTHERS = ("#b4581a", "#6a4c93", "#5b7a1e", "#9b2c4a", "#4a6fa5", "#7a6a3a")
+DASHES = ((0, (5, 2)), (0, (1, 1.4)), (0, (6, 2, 1, 2)), (0, (3, 1.5)), (0, (8, 3)), (0, (2, 2)))
+FONTS = '"Helvetica Neue", Helvetica, Arial, "Liberation Sans", "DejaVu Sans", sans-serif'
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A figure as a data URI."""
+
+    uri: str
+    alt: str
+    caption: str
+
+
+@dataclass(frozen=True)
+class _Line:
+    name: str
+    x: Sequence[float]
+    y: Sequence[float]
+    best: int | None = None
+    """Position of the point to mark."""
+
+
+def learning_charts(log: Sequence[LogLine], variants: Mapping[str, Sequence[LogLine]]) -> list[Chart]:
+    """Losses, validation SSIM and PSNR, learning rate, speed and the share of time spent waiting for data."""
+    train = _by_epoch([entry for entry in log if entry.get("kind") == "train"])
+    losses = sorted({name for entry in train for name in entry.get("losses", {})})
+    runs = {"this run": log, **variants}
+    charts = [
+        _chart(
+            [_Line(name, *_series(train, "losses", name)) for name in losses],
+            "Losses, mean of each epoch", "epoch", "loss (log scale)", log_scale=True,
+        ),
+        _chart(
+            [_validation(name, run, "ssim") for name, run in runs.items()],
+            "SSIM, validation patients", "epoch", "SSIM",
+        ),
+        _chart(
+            [_validation(name, run, "psnr_db") for name, run in runs.items()],
+            "PSNR, validation patients", "epoch", "PSNR (dB)",
+        ),
+        _chart(
+            [_Line("", *_series(train, "learning_rate", scale=1e4))],
+            "Learning rate", "epoch", "learning rate (10⁻⁴)", zero=True,
+        ),
+        _chart([_Line("", *_series(train, "images_per_second"))], "Speed", "epoch", "images per second", zero=True),
+        _chart(
+            [_Line("", *_series(train, "data_wait_share", scale=100))],
+            "Time spent waiting for data", "epoch", "% of time", zero=True,
+        ),
+    ]  # fmt: skip
+    return [chart for chart in charts if chart is not None]
+
+
+def curve_chart(name: str, curve: Any) -> Chart | None:
+    """Draw ``{axis: values, arm: values, …}``, its first entry the horizontal axis; ``None`` if it is not of that form."""
+    if not isinstance(curve, Mapping) or len(curve) < 2:
+        return None
+    (axis, x), *arms = curve.items()
+    if not all(_is_numbers(y) and len(y) == len(x) for y in (x, *(y for _, y in arms))):
+        return None
+    lines = [_Line(str(arm), x, y) for arm, y in arms]
+    values = [v for line in lines for v in line.y if v is not None and v > 0]
+    wide = bool(values) and max(values) > 100 * min(values)
+    title = f"{name.replace('-', ' ').capitalize()}"
+    y_label = f"{name.replace('-', ' ')} (log scale)" if wide else ""
+    return _chart(lines, title, str(axis).replace("_", " "), y_label, log_scale=wide, width=4.2)
+
+
+def interval_chart(measurements: Sequence[Measurement], main: str, title: str, unit: str) -> Chart | None:
+    """One row an arm, the value as a dot and its 95 % interval as a bar; the arm ``main`` in colour, on top."""
+    rows = [(m, m.value) for m in measurements if m.value is not None]
+    if not rows:
+        return None
+    figure, axes = _axes(height=0.62 + 0.24 * len(rows), left=1.3, width=4.2)
+    for at, (m, value) in enumerate(rows):
+        colour = MAIN if m.arm == main else MUTED
+        if m.low is not None and m.high is not None:
+            axes.plot([m.low, m.high], [at, at], color=colour, linewidth=1.6, solid_capstyle="butt")
+        axes.plot([value], [at], "o" if m.arm == main else "s", color=colour, markersize=5.5 if m.arm == main else 4)
+        if m.arm == main:
+            axes.axvline(value, color=MAIN, linewidth=0.6, alpha=0.45)
+    axes.set_yticks(range(len(rows)), [_plain(m.arm, 24) for m, _ in rows])
+    for text, (m, _) in zip(axes.get_yticklabels(), rows, strict=True):
+        text.set_color(MAIN if m.arm == main else INK)
+    axes.set_ylim(len(rows) - 0.4, -0.6)
+    axes.grid(visible=True, axis="x", color=RULE, linewidth=0.5)
+    axes.tick_params(axis="y", length=0)
+    axes.spines["left"].set_visible(False)
+    axes.set_xlabel(unit)
+    said = "; ".join(f"{m.arm} {value:.3g}" for m, value in rows)
+    return Chart(_svg(figure), f"{title}, value and 95 % interval by arm: {said}", title)
+
+
+def _chart(
+    lines: Sequence[_Line | None],
+    title: str,
+    x_label: str,
+    y_label: str,
+    *,
+    log_scale: bool = False,
+    zero: bool = False,
+    width: float = 3.5,
+) -> Chart | None:
+    drawn = [line for line in lines if line is not None and len(line.x)]
+    if not drawn:
+        return None
+    named = len(drawn) > 1 or drawn[0].best is not None
+    columns = 2 if any(line.best is not None for line in drawn) else 3
+    figure, axes = _axes(
+        height=2.15 + (0.2 * math.ceil(len(drawn) / columns) if named else 0.0), left=0.62, width=width
+    )
+    for at, line in enumerate(drawn):
+        colour = MAIN if at == 0 else OTHERS[(at - 1) % len(OTHERS)]
+        style: Any = "-" if at == 0 else DASHES[(at - 1) % len(DASHES)]
+        y = [math.nan if value is None else value for value in line.y]
+        marker = "o" if len(line.x) < 3 else ""
+        axes.plot(
+            line.x, y, color=colour, linestyle=style, linewidth=1.4, label=_named(line), marker=marker, markersize=3
+        )
+        if line.best is not None:
+            axes.plot([line.x[line.best]], [y[line.best]], "o", color=colour, markersize=5, markerfacecolor="white")
+    positive = all(value > 0 for line in drawn for value in line.y if value is not None and math.isfinite(value))
+    if log_scale and positive:
+        axes.set_yscale("log")
+        _plain_log_ticks(axes)
+    if zero:
+        axes.set_ylim(bottom=0, top=max(axes.get_ylim()[1], 1e-12))
+    axes.margins(y=0.12)
+    axes.grid(visible=True, color=RULE, linewidth=0.5)
+    axes.set_xlabel(_plain(x_label, 60))
+    axes.set_ylabel(_plain(y_label if positive or not log_scale else y_label.replace(" (log scale)", ""), 40))
+    if named:
+        axes.legend(
+            loc="lower left", bbox_to_anchor=(-0.03, 1.0), ncols=columns, frameon=False, fontsize=7.5,
+            borderaxespad=0.1, handlelength=2.0, columnspacing=1.2,
+        )  # fmt: skip
+    said = "; ".join(_said(line) for line in drawn)
+    return Chart(_svg(figure), f"{title}. {said}", title)
+
+
+def _plain_log_ticks(axes: Any) -> None:
+    from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
+
+    low, high = axes.get_ylim()
+    if high / low < 1e4:
+        steps = (1.0, 2.0, 5.0) if high / low < 60 else (1.0,)
+        axes.yaxis.set_major_locator(LogLocator(subs=steps))
+        axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    axes.yaxis.set_minor_formatter(NullFormatter())
+
+
+def _named(line: _Line) -> str:
+    name = _plain(line.name, 40)
+    return name if line.best is None else f"{name}, best {line.y[line.best]:.4g}"
+
+
+def _said(line: _Line) -> str:
+    finite = [value for value in line.y if value is not None and math.isfinite(value)]
+    if not finite:
+        return f"{line.name}: no finite value"
+    best = "" if line.best is None else f", best {line.y[line.best]:.3g} at epoch {line.x[line.best]:g}"
+    return f"{line.name or 'line'} from {finite[0]:.3g} to {finite[-1]:.3g}{best}"
+
+
+def _by_epoch(entries: Sequence[LogLine]) -> list[LogLine]:
+    """Means over each epoch, so that a long run's figure stays small."""
+    groups: dict[float, list[LogLine]] = {}
+    for entry in entries:
+        groups.setdefault(entry.get("epoch", 0), []).append(entry)
+    result: list[LogLine] = []
+    for epoch, group in sorted(groups.items()):
+        row: dict[str, Any] = {"epoch": epoch, "losses": {}}
+        for key in ("learning_rate", "images_per_second", "data_wait_share"):
+            row[key] = _mean([entry.get(key) for entry in group])
+        for name in dict.fromkeys(name for entry in group for name in entry.get("losses", {})):
+            row["losses"][name] = _mean([entry.get("losses", {}).get(name) for entry in group])
+        result.append(row)
+    return result
+
+
+def _mean(values: Sequence[Any]) -> float | None:
+    numbers = [float(value) for value in values if isinstance(value, int | float) and math.isfinite(value)]
+    return sum(numbers) / len(numbers) if numbers else None
+
+
+def _series(entries: Sequence[LogLine], *keys: str, scale: float = 1.0) -> tuple[list[float], list[float]]:
+    x, y = [], []
+    for entry in entries:
+        value: Any = entry
+        for key in keys:
+            value = value.get(key) if isinstance(value, Mapping) else None
+        if isinstance(value, int | float) and math.isfinite(value):
+            x.append(entry.get("epoch", 0))
+            y.append(value * scale)
+    return x, y
+
+
+def _validation(name: str, log: Sequence[LogLine], key: str) -> _Line:
+    entries = [e for e in log if e.get("kind") == "validation" and isinstance(e.get(key), int | float)]
+    entries = [entry for entry in entries if math.isfinite(entry[key])]
+    best = [at for at, entry in enumerate(entries) if entry.get("best")]
+    # The log marks each new best; the last mark is the checkpoint that was kept.
+    return _Line(name, [e["epoch"] for e in entries], [e[key] for e in entries], best[-1] if best else None)
+
+
+def _is_numbers(values: Any) -> bool:
+    return (
+        isinstance(values, Sequence)
+        and not isinstance(values, str)
+        and all(value is None or isinstance(value, int | float) for value in values)
+    )
+
+
+def _plain(text: str, length: int) -> str:
+    """A name of the user's as Matplotlib shall write it: no longer than ``length``, a dollar sign no start of a formula."""
+    return (text if len(text) <= length else text[: length - 1] + "…").replace("$", r"\$")
+
+
+def _axes(height: float, left: float, width: float) -> tuple[Any, Any]:
+    """A figure of ``width`` × ``height`` inches with one plain plot, its margins in inches."""
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height))
+    FigureCanvasSVG(figure)
+    top = 0.08 if height < 2.2 else height - 2.05
+    axes = figure.add_axes((left / width, 0.42 / height, 1 - (left + 0.14) / width, (height - 0.42 - top) / height))
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["left", "bottom"]].set_color(MUTED)
+    axes.tick_params(colors=INK, labelsize=8, length=3, color=MUTED)
+    axes.xaxis.label.set(fontsize=8, color=INK)
+    axes.yaxis.label.set(fontsize=8, color=INK)
+    axes.set_axisbelow(True)
+    return figure, axes
+
+
+def _svg(figure: Any) -> str:
+    """The figure as a data URI: the same bytes for the same figure (fixed salt, no date), its text kept as text."""
+    from matplotlib import rc_context
+
+    buffer = io.BytesIO()
+    with rc_context({"svg.fonttype": "none", "svg.hashsalt": "synthoma", "font.family": "DejaVu Sans"}):
+        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None}, transparent=True)
+    text = buffer.getvalue().decode().replace("'DejaVu Sans'", FONTS.replace('"', "'"))
+    return "data:image/svg+xml;base64," + base64.b64encode(text.encode()).decode()

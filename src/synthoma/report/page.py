@@ -1,0 +1,141 @@
+"""The page: everything gathered, put into the template and written as one file."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from synthoma.errors import OutputError, describe
+from synthoma.report.content import ReportContent
+from synthoma.storage import text_sha256, write_bytes
+
+__all__ = ["write_report"]
+
+PAGE_WIDTH = 1040
+"""Width of the page's content, in CSS pixels."""
+ROW_HEADER = 132
+"""Width of a gallery's row headings, and the gap between pictures."""
+GAP = 6
+WIDEST = 220
+"""No picture is made larger than this."""
+
+
+def write_report(path: Path, content: ReportContent, *, overwrite: bool = False) -> Path:
+    """Write ``content`` as one HTML file that loads nothing from elsewhere; equal content, equal bytes but the date.
+
+    Args:
+        path: the file, for instance ``report.html``.
+        overwrite: replace a file that exists.
+
+    Returns:
+        ``path``.
+
+    Raises:
+        CohortError: a synthetic cohort has images of another size than the real one.
+        OutputError: ``path`` exists and ``overwrite`` is false, or the disk is full or closed.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise OutputError(describe(path, "a name for a file", "a folder", "Add the file's name: report.html."))
+    if path.exists() and not overwrite:
+        raise OutputError(describe(path, "a new file", "one that exists", "Add --overwrite, or choose another --out."))
+    write_bytes(path, _render(content).encode())
+    return path
+
+
+def _render(content: ReportContent) -> str:
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    from synthoma import __version__
+
+    environment = Environment(
+        loader=PackageLoader("synthoma.report", "."),
+        autoescape=True,  # names of patients and sites are the user's input
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["zoom"] = picture_width
+    page = environment.get_template("page.html.j2")
+    date = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
+    return page.render(content=content, version=__version__, date=date, **_parts(content)) + "\n"
+
+
+def _parts(content: ReportContent) -> dict[str, Any]:
+    """What the template shows, ready made; it only arranges."""
+    from synthoma.report import figures, gallery, measures, tables, words
+    from synthoma.report.pictures import DIFFERENCE_TOP, colour_bar
+
+    real, measurements = content.real, content.measurements
+    methods = measures.Methods.of(measurements)
+    settings, settings_note = tables.settings_table(content.recipe_yaml)
+    made = content.synthetic.get("reconstruct")
+    rivals = {name: c for name, c in content.synthetic.items() if name not in ("reconstruct", *gallery.EDITS)}
+    edits = [
+        shown
+        for method in gallery.EDITS
+        if method in content.synthetic
+        and (shown := gallery.edit_gallery(real, content.synthetic[method], method)) is not None
+    ]
+    curves = [
+        chart for name, curve in content.curves.items() if (chart := figures.curve_chart(name, curve)) is not None
+    ]
+    families = {
+        title: found
+        for family, (title, _) in measures.FAMILIES.items()
+        if (found := measures.family_tables(family, measurements, methods))
+    }
+    return {
+        "recipe_hash": text_sha256(content.recipe_yaml)[:16] if content.recipe_yaml else "",
+        "head_numbers": words.head_numbers(content),
+        "summary": words.summary(content),
+        "standing_warnings": words.standing_warnings(content),
+        "verdicts": [{**verdict, "kind": _verdict_kind(verdict.get("verdict", ""))} for verdict in content.verdicts],
+        "headline_charts": _headline_charts(content),
+        "cohort_table": tables.cohort_table(real),
+        "channel_table": tables.channel_table(real),
+        "strip": gallery.real_strip(real),
+        "settings": settings,
+        "settings_note": settings_note,
+        "lineage": tables.lineage_table({"real": real, **content.synthetic}),
+        "reconstructions": gallery.reconstruction_galleries(real, made, rivals) if made is not None else [],
+        "edits": edits,
+        "colour_bar": colour_bar(),
+        "difference_top": DIFFERENCE_TOP,
+        "learning": figures.learning_charts(content.log, content.variants),
+        "curves": curves,
+        "families": families,
+        "methods": methods.numbers,
+        "every": measures.every_measurement(measurements, methods),
+        "definitions": words.definitions(content),
+        "references": words.references(measurements),
+    }
+
+
+def _headline_charts(content: ReportContent) -> list[Any]:
+    from synthoma.report import figures, measures
+
+    charts = []
+    main = measures.main_arm(content.measurements)
+    for name in ("ssim", "psnr"):
+        rows = [m for m in content.measurements if m.name == name and m.region == "body"]
+        rows.sort(key=lambda m: (m.arm != main, measures.is_baseline(m.arm)))
+        title = f"{measures.measure_label(name)} over the body, test patients"
+        unit = measures.measure_label(name) + (" (dB)" if name == "psnr" else "")
+        charts.append(figures.interval_chart(rows, main, title, unit))
+    return [chart for chart in charts if chart is not None]
+
+
+def _verdict_kind(verdict: str) -> str:
+    """``yes``, ``no`` or ``unknown``, from the first words of the verdict."""
+    text = verdict.strip().lower()
+    if text.startswith("supported"):
+        return "yes"
+    return "no" if text.startswith("not supported") else "unknown"
+
+
+def picture_width(columns: int, pixels: int) -> int:
+    """Width of a gallery's pictures in CSS pixels: a whole multiple of their pixels if ``columns`` of them then fit."""
+    room = (PAGE_WIDTH - ROW_HEADER) // max(columns, 1) - GAP
+    return pixels * max(1, min(room, WIDEST) // max(pixels, 1)) if pixels <= room else room

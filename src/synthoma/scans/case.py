@@ -1,0 +1,156 @@
+"""What a source finds before it reads: cases, and what it left out, with the reason."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from synthoma.errors import ScanError, describe
+from synthoma.options import Options
+from synthoma.records import Scan
+
+__all__ = [
+    "Case",
+    "Found",
+    "LeftOut",
+    "Source",
+    "folder_of",
+    "list_files",
+    "nothing_found",
+    "relative_name",
+    "tcga_barcode",
+    "unreadable",
+]
+
+
+@dataclass(frozen=True)
+class Case:
+    """One scan that can be read; nothing of its voxels is known yet."""
+
+    name: str
+    """Unique among the cases found; a patient with two time points is two cases."""
+    patient: str
+    site: str
+    label: str
+    files: Mapping[str, Path]
+    """Role (a channel, ``seg``, ``image/3``, …) → file."""
+    missing: tuple[str, ...] = ()
+    """Channels whose file is not there. Reading may find more (a channel that is a copy of another)."""
+    notes: tuple[str, ...] = ()
+    """Passed on to the scan."""
+    convention: str = ""
+    """Which convention of names, and so of labels, the files follow, where a source knows several."""
+    rows: tuple[int, ...] = ()
+    """Rows of stacked arrays that belong to this case, in the order of z."""
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A folder or case that is not read, and why."""
+
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a folder holds, sorted by name."""
+
+    cases: tuple[Case, ...]
+    left_out: tuple[LeftOut, ...] = ()
+    notes: tuple[str, ...] = ()
+    """What concerns all cases together, such as different orientations."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """One kind of input: its settings, how to find its cases, how to read one."""
+
+    options: type[Options]
+    find: Callable[[Any], Found] = field(repr=False)
+    read: Callable[[Case, Any], Scan] = field(repr=False)
+
+
+_MOST_FILES_LOOKED_AT = 2000
+
+# What a folder looks like, the most particular first: for the hint in the error only.
+_LOOKS: Mapping[str, re.Pattern[str]] = {
+    "tcga-lgg": re.compile(r"(^|/)TCGA_\w{2}_\w{4}_\d{8}_\d+(_mask)?\.tif$"),
+    "brats": re.compile(r"(_(t1|t1ce|t2|flair)|-(t1n|t1c|t2w|t2f))\.nii(\.gz)?$"),
+    "nifti": re.compile(r"\.nii(\.gz)?$"),
+    "images": re.compile(r"\.(csv|npz)$"),
+}
+_BARCODE = re.compile(r"(?<![A-Za-z0-9])TCGA[-_]([A-Z0-9]{2})[-_]([A-Z0-9]{4})(?![A-Za-z0-9])")
+
+
+def tcga_barcode(name: str) -> tuple[str, str] | None:
+    """Patient (``TCGA-FG-6692``) and site (``FG``, the tissue source site) of a name with a TCGA barcode, or None.
+
+    Every source uses this one form, so that a patient of two collections stays on one side of a split.
+    """
+    match = _BARCODE.search(name)
+    return (f"TCGA-{match[1]}-{match[2]}", match[1]) if match else None
+
+
+def folder_of(path: Path) -> Path:
+    """``path`` if it is a folder that can be listed; otherwise a :class:`ScanError` that says what it is."""
+    if not path.exists():
+        raise ScanError(describe(path, "a folder", "nothing there", "Check data.path."))
+    if not path.is_dir():
+        raise ScanError(describe(path, "a folder", "a file", "Set data.path to the folder of the scans."))
+    try:
+        next(os.scandir(path), None)
+    except OSError as error:
+        raise unreadable(path, "a folder that can be listed", error) from error
+    return path
+
+
+def list_files(root: Path, most: int | None = None) -> list[str]:
+    """All files below ``root`` as sorted relative names with ``/``; links are followed, hidden files are not listed."""
+    names: list[str] = []
+    seen = set()
+    for folder, subfolders, files in os.walk(root, followlinks=True):
+        real = os.path.realpath(folder)
+        if real in seen:  # a link back up the tree
+            subfolders.clear()
+            continue
+        seen.add(real)
+        subfolders[:] = sorted(name for name in subfolders if not name.startswith((".", "__MACOSX")))
+        prefix = Path(folder).relative_to(root)
+        names += [(prefix / name).as_posix() for name in files if not name.startswith(".")]
+        if most is not None and len(names) >= most:
+            break
+    return sorted(names)
+
+
+def nothing_found(path: Path, source: str, expected: str, left_out: tuple[LeftOut, ...] = ()) -> ScanError:
+    """The error for a folder in which ``source`` finds no case: what was expected, what is there instead."""
+    files = list_files(path, _MOST_FILES_LOOKED_AT)
+    if left_out:
+        found = "none; left out " + "; ".join(f"{out.name} ({out.reason})" for out in left_out[:5])
+    elif files:
+        entries = sorted({name.split("/")[0] for name in files})
+        more = ", …" if len(entries) > 5 else ""
+        found = ", ".join(entries[:5]) + more
+    else:
+        found = "an empty folder"
+    for other, pattern in _LOOKS.items():
+        if any(pattern.search(name) for name in files):
+            hint = f"It looks like the source '{other}': set data.source={other}." if other != source else ""
+            return ScanError(describe(path, expected, found, hint or "Check data.path."))
+    return ScanError(describe(path, expected, found, "Check data.path and data.source."))
+
+
+def relative_name(path: Path, root: Path) -> str:
+    """``path`` below ``root``, with ``/``: the same on every machine; the whole path where it lies elsewhere."""
+    return path.relative_to(root).as_posix() if path.is_relative_to(root) else path.as_posix()
+
+
+def unreadable(path: Path, expected: str, error: BaseException) -> ScanError:
+    """A library's complaint about a file, in one line."""
+    lines = (getattr(error, "strerror", None) or str(error) or type(error).__name__).strip().splitlines()
+    return ScanError(describe(path, expected, f"one that cannot be read ({lines[0].rstrip('.')})"))
