@@ -183,7 +183,7 @@ DAMAGE: dict[str, tuple[Callable[[Path], Any], str]] = {
     "other n": (lambda f: edit_header(f, n=11), r"float32 of shape \(11, 2, 12, 12\), found float32 of shape \(12"),
     "short table": (lambda f: edit_table(f, lambda rows: rows[:-1]), "expected 12 samples, found 11"),
     "other column": (lambda f: edit_table(f, lambda r: [r[0].replace("site", "Site"), *r[1:]]), "found Site, site"),
-    "ragged": (lambda f: edit_table(f, lambda r: [*r[:-1], r[-1] + ",1"]), "sample 12: expected 17 fields, found 18"),
+    "ragged": (lambda f: edit_table(f, lambda r: [*r[:-1], r[-1] + ",1"]), "sample 12: expected 18 fields, found 19"),
     "no number": (lambda f: edit_table(f, lambda r: [*r[:-1], r[-1].replace(",12,", ",x,")]), "column slice"),
     "other dtype": (lambda f: np.save(f / "masks.npy", np.zeros((12, 2, 12, 12), np.float64)), "found float64"),
     "Fortran": (lambda f: np.save(f / "masks.npy", np.zeros((12, 2, 12, 12), np.uint8, order="F")), "uint8 of shape"),

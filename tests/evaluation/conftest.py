@@ -22,7 +22,8 @@ SLICES = 4
 def _table(n: int, channels: tuple[str, ...], **columns: Any) -> dict[str, NDArray[Any]]:
     table: dict[str, Any] = {
         "site": ["A"] * n, "split": [""] * n, "fold": [-1] * n, "slice": list(range(n)), "spacing_mm": ["1 1"] * n,
-        "reference": [""] * n, "made_from": [""] * n, "image_sha256": [f"sha{i}" for i in range(n)], "lineage": [""] * n,
+        "reference": [""] * n, "made_from": [""] * n, "lineage": [""] * n,
+        "image_sha256": [f"{channels} {i}" for i in range(n)],
     } | columns  # fmt: skip
     for name in channels:
         table[f"low_{name}"], table[f"high_{name}"] = np.zeros(n), np.full(n, 1000.0)
@@ -42,7 +43,9 @@ def real() -> Cohort:
             centre = random.uniform(17, 31, 2)
             lesion = (np.hypot(yy - centre[0], xx - centre[1]) < random.uniform(4, 6)) & body & (s % 2 == 0)
             t1 = np.where(body, texture + 0.05 * random.normal(size=body.shape), -1)
-            flair = np.where(body, np.sin(2 * texture) * 0.6 - 0.2 + 0.7 * lesion + 0.02 * random.normal(size=body.shape), -1)
+            flair = np.where(
+                body, np.sin(2 * texture) * 0.6 - 0.2 + 0.7 * lesion + 0.02 * random.normal(size=body.shape), -1
+            )
             images.append([t1, flair])
             masks.append([body, lesion])
             ids.append(f"p{p:02d}/{s}")
@@ -84,7 +87,7 @@ def synthesise(real: Cohort) -> Make:
                 label=real.table["label"][rows], origin=["synthetic"] * len(rows), made_from=ids,
                 reference=ids if paired else [""] * len(rows), lineage=[lineage.id] * len(rows),
             ),
-            images=np.stack([change(real.channel("flair")[row].copy(), int(row))[None] for row in rows]).astype(np.float32),
+            images=np.stack([change(real.channel("flair")[row].copy(), int(row))[None] for row in rows]).astype("f4"),
             masks=real.masks[rows],
             channels=("flair",),
             mask_names=real.mask_names,

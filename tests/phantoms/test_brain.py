@@ -50,7 +50,7 @@ def test_contrast_of_tumours_follows_physics(evenly_lit_patients: list[BrainScan
         seen |= set(flair)
         assert flair["oedema"] > 1.25 * flair["white"]
         assert t2["oedema"] > 1.3 * t2["white"]
-        assert before["oedema"] < 0.95 * before["white"]
+        assert before["oedema"] < 0.97 * before["white"]
         if "enhancing" in after:
             rim = after["enhancing"] / before["enhancing"]
             assert rim > 1.25 * after["white"] / before["white"]

@@ -189,12 +189,19 @@ def fake_measurements() -> list[Measurement]:
                 "dB" if name == "psnr" else "", "higher", "paired by patient", arm,
             ))  # fmt: skip
     features = "efficientnet-lite0 (SHA-256 579344248a93), 1280 features; delete-one-patient jackknife"
-    distances = (("synthetic", 48.31, 0.0213), ("unet-l1", 61.02, 0.0342), ("real vs real", 21.7, -0.0008))
+    distances = (("synthetic", 48.31, 0.0213), ("unet-l1", 61.02, 0.0342))
     for arm, distance, kid in distances:
+        for name, value, better in (
+            ("frechet-distance", distance, "lower"), ("kid", kid, "lower"), ("diversity", 0.913, "higher"),
+            ("precision", 0.6111, "higher"), ("recall", 0.2222, "higher"), ("coverage", 0.5833, "higher"),
+        ):  # fmt: skip
+            found.append(Measurement(name, value, value * 0.8, value * 1.1, 18, 6, arm, "frame", "", better, features,
+                                     "real test (the same patients)"))  # fmt: skip
         found += [
-            Measurement("frechet-distance", distance, distance - 6, distance + 6, 18, 6, arm, "", "", "lower",
-                        features, "real test"),
-            Measurement("kid", kid, None, None, 18, 6, arm, "", "", "lower", features, "real test"),
+            Measurement("frechet-distance", 21.7, None, None, 9, 3, "real vs real", "frame", "", "lower", features,
+                        f"floor of {arm}"),
+            Measurement("kid", -0.0008, None, None, 9, 3, "real vs real", "frame", "", "lower", features,
+                        f"floor of {arm}"),
         ]  # fmt: skip
     classifiers = (("real", 0.7778, 0.8311), ("real+synthetic", 0.8055, 0.8478), ("synthetic", 0.6944, 0.7412))
     for arm, accuracy, auc in classifiers:
@@ -202,6 +209,7 @@ def fake_measurements() -> list[Measurement]:
             Measurement("accuracy", accuracy, accuracy - 0.11, accuracy + 0.09, 18, 6, arm, "", "", "higher",
                         "efficientnet-lite0, head; 400 steps", "real test"),
             Measurement("auc", auc, auc - 0.12, auc + 0.08, 18, 6, arm, "", "", "higher", "DeLong", "real test"),
+            Measurement("precision", 0.75, 0.6, 0.9, 18, 6, arm, "", "", "higher", "threshold 0.5", "real test"),
         ]  # fmt: skip
     found.append(Measurement("moon-phase", 0.4242, None, None, 3, 2, "synthetic", method="nobody was told of this one"))
     return found
@@ -235,11 +243,11 @@ def fake_content(real: Cohort) -> ReportContent:
         measurements=fake_measurements(),
         curves={
             "spectrum": {
-                "frequency": frequency.tolist(),
                 "real": (frequency**-2.0).tolist(),
                 "synthetic": (frequency**-2.0 * np.exp(-2 * frequency)).tolist(),
                 "unet-l1": (frequency**-2.0 * np.exp(-5 * frequency)).tolist(),
             },
+            "spectrum_frequency": frequency.tolist(),
             "similarity_by_patient": {"ssim": {"body": {"synthetic": {"P12": 0.5}}}},
         },
         warnings=("With 6 test patients the intervals are wide.",),

@@ -1,4 +1,4 @@
-"""Tiny folders of every source, and small helpers to write them."""
+"""Tiny folders of every source, and what writes them."""
 
 from __future__ import annotations
 
@@ -172,7 +172,7 @@ def built(source_name: str, tmp_path: Path) -> Fixture:
 
 
 @pytest.fixture(scope="session")
-def helpers() -> SimpleNamespace:
+def writers() -> SimpleNamespace:
     """The builders and writers of this file, which tests cannot import by name."""
     return SimpleNamespace(
         BUILDERS=BUILDERS,

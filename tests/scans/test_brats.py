@@ -22,8 +22,8 @@ def only(folder):
 
 
 @pytest.mark.parametrize(("year", "labels"), [("2021", (1, 2, 4)), ("2023", (1, 2, 3))])
-def test_labels_become_the_same_masks(helpers, tmp_path, year, labels):
-    helpers.write_brats_case(tmp_path, "P", 1, (*labels, labels[2]), year=year)
+def test_labels_become_the_same_masks(writers, tmp_path, year, labels):
+    writers.write_brats_case(tmp_path, "P", 1, (*labels, labels[2]), year=year)
     scan = only(tmp_path)
     where = {name: np.flatnonzero(mask).tolist() for name, mask in scan.masks.items()}
     assert where == {"necrosis": [0], "oedema": [1], "enhancing": [2, 3]}
@@ -36,25 +36,25 @@ def test_labels_become_the_same_masks(helpers, tmp_path, year, labels):
         ("2023", 4, "0, 1, 2, 3", "enhancing tumour until 2021.*resection cavity"),
     ],
 )
-def test_a_label_of_the_other_convention_is_explained(helpers, tmp_path, year, label, known, why):
-    helpers.write_brats_case(tmp_path, "P", 1, (1, 2, label), year=year)
+def test_a_label_of_the_other_convention_is_explained(writers, tmp_path, year, label, known, why):
+    writers.write_brats_case(tmp_path, "P", 1, (1, 2, label), year=year)
     message = rf"P{SEG[year]}\.nii\.gz: expected the labels {known} of .*, found 0, 1, 2, {label}\.\n.*{why}"
     with pytest.raises(ScanError, match=message):
         only(tmp_path)
 
 
-def test_unknown_label_is_refused(helpers, tmp_path):
-    helpers.write_brats_case(tmp_path, "P", 1, (1, 9))
+def test_unknown_label_is_refused(writers, tmp_path):
+    writers.write_brats_case(tmp_path, "P", 1, (1, 9))
     with pytest.raises(ScanError, match=r"expected the labels 0, 1, 2, 4 .*, found 0, 1, 9\."):
         only(tmp_path)
 
 
 @pytest.mark.parametrize(("value", "ok"), [(0.99999997, True), (1.0009, True), (1.5, False), (1.002, False)])
-def test_labels_next_to_whole_numbers_are_rounded(helpers, tmp_path, value, ok):
-    helpers.write_brats_case(tmp_path, "P", 1)
+def test_labels_next_to_whole_numbers_are_rounded(writers, tmp_path, value, ok):
+    writers.write_brats_case(tmp_path, "P", 1)
     seg = np.zeros((3, 4, 5), np.float32)
     seg[1, 2, 3] = value
-    helpers.write_volume(tmp_path / "P_seg.nii.gz", seg)
+    writers.write_volume(tmp_path / "P_seg.nii.gz", seg)
     if ok:
         assert np.argwhere(only(tmp_path).masks["necrosis"]).tolist() == [[1, 2, 3]]
     else:
@@ -62,12 +62,12 @@ def test_labels_next_to_whole_numbers_are_rounded(helpers, tmp_path, value, ok):
             only(tmp_path)
 
 
-def test_a_scaled_integer_mask_is_read(helpers, tmp_path):
+def test_a_scaled_integer_mask_is_read(writers, tmp_path):
     """As the 2013 brain mask: integers with a scale factor whose ones come back as 0.99999997."""
-    helpers.write_brats_case(tmp_path, "P", 1)
+    writers.write_brats_case(tmp_path, "P", 1)
     raw = np.zeros((3, 4, 5), np.int32)
     raw[0, 0, 0] = 2**30
-    image = nib.Nifti1Image(raw.T, helpers.LPS)
+    image = nib.Nifti1Image(raw.T, writers.LPS)
     image.header.set_slope_inter(0.99999997 / 2**30, 0)
     nib.save(image, tmp_path / "P_seg.nii.gz")
     assert only(tmp_path).masks["necrosis"].sum() == 1
@@ -85,48 +85,48 @@ def test_a_scaled_integer_mask_is_read(helpers, tmp_path):
         ("sub-01_ses-2", "sub-01_ses-2", ""),
     ],
 )
-def test_patient_and_site_of_a_name(helpers, tmp_path, name, patient, site):
-    helpers.write_brats_case(tmp_path, name, 1, (1,))
+def test_patient_and_site_of_a_name(writers, tmp_path, name, patient, site):
+    writers.write_brats_case(tmp_path, name, 1, (1,))
     scan = only(tmp_path)
     assert (scan.patient, scan.site) == (patient, site)
 
 
-def test_no_segmentation_and_a_missing_modality_are_said(helpers, tmp_path):
-    helpers.write_brats_case(tmp_path, "P", 1)
+def test_no_segmentation_and_a_missing_modality_are_said(writers, tmp_path):
+    writers.write_brats_case(tmp_path, "P", 1)
     (tmp_path / "P_t2.nii.gz").unlink()
     scan = only(tmp_path)
     assert (scan.missing, dict(scan.masks), scan.notes) == (("t2",), {}, ("no segmentation",))
     assert list(scan.channels) == ["t1", "t1ce", "flair"]
 
 
-def test_orientation_and_affine_are_kept(helpers, tmp_path):
-    ras = helpers.LPS * np.array([[-1.0], [-1], [1], [1]])
-    helpers.write_brats_case(tmp_path / "a", "A", 1, (1,))
-    helpers.write_brats_case(tmp_path / "b", "B", 2, (1,), affine=ras)
+def test_orientation_and_affine_are_kept(writers, tmp_path):
+    ras = writers.LPS * np.array([[-1.0], [-1], [1], [1]])
+    writers.write_brats_case(tmp_path / "a", "A", 1, (1,))
+    writers.write_brats_case(tmp_path / "b", "B", 2, (1,), affine=ras)
     options = BratsData(path=tmp_path)
     found = find(options)
     assert found.notes == (
         "The headers give different orientations, which are kept as they are: LPS 1 (A); RAS 1 (B).",
     )
-    for case, affine, codes in zip(found.cases, (helpers.LPS, ras), ("LPS", "RAS"), strict=True):
+    for case, affine, codes in zip(found.cases, (writers.LPS, ras), ("LPS", "RAS"), strict=True):
         scan = read(case, options)
         np.testing.assert_allclose(scan.grid.affine, affine)
         assert (scan.grid.orientation, scan.grid.spacing_mm, scan.grid.known) == (codes, (3.0, 2.0, 1.0), True)
-    np.testing.assert_array_equal(read(found.cases[1], options).channels["t1"], helpers.voxels(20))
+    np.testing.assert_array_equal(read(found.cases[1], options).channels["t1"], writers.voxels(20))
 
 
-def test_another_grid_is_refused(helpers, tmp_path):
-    helpers.write_brats_case(tmp_path, "P", 1, (1,))
-    moved = helpers.LPS.copy()
+def test_another_grid_is_refused(writers, tmp_path):
+    writers.write_brats_case(tmp_path, "P", 1, (1,))
+    moved = writers.LPS.copy()
     moved[0, 3] += 0.5
-    helpers.write_volume(tmp_path / "P_t2.nii.gz", helpers.voxels(1), moved)
+    writers.write_volume(tmp_path / "P_t2.nii.gz", writers.voxels(1), moved)
     with pytest.raises(ScanError, match=r"P: expected t2 on the grid of t1 .*origin \(10, 20, -5\).*origin \(10.5"):
         only(tmp_path)
 
 
-def test_a_segmentation_of_another_shape_is_refused(helpers, tmp_path):
-    helpers.write_brats_case(tmp_path, "P", 1)
-    helpers.write_volume(tmp_path / "P_seg.nii.gz", np.ones((3, 4, 6), np.uint8))
+def test_a_segmentation_of_another_shape_is_refused(writers, tmp_path):
+    writers.write_brats_case(tmp_path, "P", 1)
+    writers.write_volume(tmp_path / "P_seg.nii.gz", np.ones((3, 4, 6), np.uint8))
     with pytest.raises(ScanError, match=r"P: expected seg of the shape of t1, \(3, 4, 5\), found \(3, 4, 6\)"):
         only(tmp_path)
 
@@ -139,32 +139,32 @@ def test_a_segmentation_of_another_shape_is_refused(helpers, tmp_path):
         (None, "the constant 7 in every voxel"),
     ],
 )
-def test_nan_infinite_and_constant_are_refused(helpers, tmp_path, value, message):
-    helpers.write_brats_case(tmp_path, "P", 1)
+def test_nan_infinite_and_constant_are_refused(writers, tmp_path, value, message):
+    writers.write_brats_case(tmp_path, "P", 1)
     array = np.full((3, 4, 5), 7, np.float32)
     if value is not None:
         array[0, 0, 0] = value
-    helpers.write_volume(tmp_path / "P_flair.nii.gz", array)
+    writers.write_volume(tmp_path / "P_flair.nii.gz", array)
     with pytest.raises(ScanError, match=rf"P_flair\.nii\.gz: expected .*found .*{message}"):
         only(tmp_path)
 
 
-def test_negative_values_are_kept(helpers, tmp_path):
-    helpers.write_brats_case(tmp_path, "P", 1)
-    helpers.write_volume(tmp_path / "P_flair.nii.gz", helpers.voxels(1) - 136)
-    assert only(tmp_path).channels["flair"].min() == helpers.voxels(1).min() - 136 < 0
+def test_negative_values_are_kept(writers, tmp_path):
+    writers.write_brats_case(tmp_path, "P", 1)
+    writers.write_volume(tmp_path / "P_flair.nii.gz", writers.voxels(1) - 136)
+    assert only(tmp_path).channels["flair"].min() == writers.voxels(1).min() - 136 < 0
 
 
-def test_what_is_left_out_is_said_with_the_reason(helpers, tmp_path):
-    helpers.write_brats_case(tmp_path / "good", "P", 1, (1,))
-    helpers.write_volume(tmp_path / "old/Flair_x.nii.gz", helpers.voxels(1))
-    helpers.write_volume(tmp_path / "extra/auto-seg_1.nii.gz", helpers.voxels(1))
-    helpers.write_volume(tmp_path / "lone/Q_seg.nii.gz", helpers.voxels(1))
-    helpers.write_brats_case(tmp_path / "mixed", "M", 2)
-    helpers.write_volume(tmp_path / "mixed/M-seg.nii.gz", helpers.voxels(1))
-    helpers.write_brats_case(tmp_path / "twice", "T", 3)
+def test_what_is_left_out_is_said_with_the_reason(writers, tmp_path):
+    writers.write_brats_case(tmp_path / "good", "P", 1, (1,))
+    writers.write_volume(tmp_path / "old/Flair_x.nii.gz", writers.voxels(1))
+    writers.write_volume(tmp_path / "extra/auto-seg_1.nii.gz", writers.voxels(1))
+    writers.write_volume(tmp_path / "lone/Q_seg.nii.gz", writers.voxels(1))
+    writers.write_brats_case(tmp_path / "mixed", "M", 2)
+    writers.write_volume(tmp_path / "mixed/M-seg.nii.gz", writers.voxels(1))
+    writers.write_brats_case(tmp_path / "twice", "T", 3)
     shutil.copy(tmp_path / "twice/T_t1.nii.gz", tmp_path / "twice/T_t1.nii")
-    helpers.write_brats_case(tmp_path / "zcopy", "P", 1, (1,))
+    writers.write_brats_case(tmp_path / "zcopy", "P", 1, (1,))
     found = find(BratsData(path=tmp_path))
     assert [case.name for case in found.cases] == ["P"]
     reasons = {out.name: out.reason for out in found.left_out}
@@ -179,8 +179,8 @@ def test_what_is_left_out_is_said_with_the_reason(helpers, tmp_path):
     }
 
 
-def test_only_left_out_is_an_error_with_the_reasons(helpers, tmp_path):
-    helpers.write_volume(tmp_path / "extra/auto-seg_1.nii.gz", helpers.voxels(1))
+def test_only_left_out_is_an_error_with_the_reasons(writers, tmp_path):
+    writers.write_volume(tmp_path / "extra/auto-seg_1.nii.gz", writers.voxels(1))
     with pytest.raises(ScanError, match=r"found none; left out extra \(only segmentations: auto-seg_1.nii.gz\)"):
         find(BratsData(path=tmp_path))
 

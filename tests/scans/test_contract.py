@@ -22,8 +22,8 @@ def options_for(source_name: str, path: Path) -> BaseModel:
     return SOURCES[source_name].options(path=path, **needed)
 
 
-def test_every_source_has_a_builder(helpers):
-    assert set(helpers.BUILDERS) == set(SOURCES)
+def test_every_source_has_a_builder(writers):
+    assert set(writers.BUILDERS) == set(SOURCES)
 
 
 def test_finds_all_cases_sorted_with_unique_names(built):

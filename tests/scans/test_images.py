@@ -65,8 +65,8 @@ def test_jpeg_is_read(tmp_path):
     assert abs(read_picture(tmp_path / "a.jpg").array.astype(int) - np.arange(64)).max() < 8
 
 
-def test_order_is_that_of_the_table_or_of_slice(tmp_path, helpers):
-    a, b, c = (helpers.voxels(k, (4, 5)) for k in range(3))
+def test_order_is_that_of_the_table_or_of_slice(tmp_path, writers):
+    a, b, c = (writers.voxels(k, (4, 5)) for k in range(3))
     table = "path,patient_id\nb.npy,P\na.npy,P\nc.npy,P\n"
     scan = only(folder_with(tmp_path, table, a=a, b=b, c=c))
     np.testing.assert_array_equal(scan.channels["image"], np.stack([b, a, c]))
@@ -75,8 +75,8 @@ def test_order_is_that_of_the_table_or_of_slice(tmp_path, helpers):
     np.testing.assert_array_equal(scan.channels["image"], np.stack([c, a, b]))
 
 
-def test_a_patient_of_two_labels_or_two_scans_is_two_cases_of_one_patient(tmp_path, helpers):
-    pictures = {name: helpers.voxels(k, (4, 5)) for k, name in enumerate("abcd")}
+def test_a_patient_of_two_labels_or_two_scans_is_two_cases_of_one_patient(tmp_path, writers):
+    pictures = {name: writers.voxels(k, (4, 5)) for k, name in enumerate("abcd")}
     table = "path,patient_id,scan,label\na.npy,P,,good\nb.npy,P,,bad\nc.npy,Q,1,good\nd.npy,Q,2,good\n"
     cases = find(folder_with(tmp_path, table, **pictures)).cases
     assert [(case.name, case.patient, case.label) for case in cases] == [
@@ -87,8 +87,8 @@ def test_a_patient_of_two_labels_or_two_scans_is_two_cases_of_one_patient(tmp_pa
     ]
 
 
-def test_channels_missing_for_one_patient_and_different_slices(tmp_path, helpers):
-    pictures = {name: helpers.voxels(k, (4, 5)) for k, name in enumerate("abcdef")}
+def test_channels_missing_for_one_patient_and_different_slices(tmp_path, writers):
+    pictures = {name: writers.voxels(k, (4, 5)) for k, name in enumerate("abcdef")}
     table = "path,patient_id,channel\na.npy,P,t1\nb.npy,P,t2\nc.npy,Q,t1\nd.npy,R,t1\ne.npy,R,t1\nf.npy,R,t2\n"
     found = find(folder_with(tmp_path, table, **pictures))
     assert [(case.name, case.missing) for case in found.cases] == [("P", ()), ("Q", ("t2",))]
@@ -97,11 +97,11 @@ def test_channels_missing_for_one_patient_and_different_slices(tmp_path, helpers
     ]
 
 
-def test_masks_of_some_images(tmp_path, helpers):
+def test_masks_of_some_images(tmp_path, writers):
     mask = np.zeros((4, 5), np.uint8)
     mask[1, 2] = 255
     table = "path,patient_id,mask\na.npy,P,\nb.npy,P,m.npy\n"
-    scan = only(folder_with(tmp_path, table, a=helpers.voxels(1, (4, 5)), b=helpers.voxels(2, (4, 5)), m=mask))
+    scan = only(folder_with(tmp_path, table, a=writers.voxels(1, (4, 5)), b=writers.voxels(2, (4, 5)), m=mask))
     assert np.argwhere(scan.masks["lesion"]).tolist() == [[1, 1, 2]]
     assert scan.notes == ("1 of 2 images have no mask: taken as no lesion",)
 
@@ -114,8 +114,8 @@ def test_masks_of_some_images(tmp_path, helpers):
         (np.full((4, 5), 0.5), "expected labels"),
     ],
 )
-def test_bad_masks(tmp_path, helpers, mask, message):
-    options = folder_with(tmp_path, "path,patient_id,mask\na.npy,P,m.npy\n", a=helpers.voxels(1, (4, 5)), m=mask)
+def test_bad_masks(tmp_path, writers, mask, message):
+    options = folder_with(tmp_path, "path,patient_id,mask\na.npy,P,m.npy\n", a=writers.voxels(1, (4, 5)), m=mask)
     with pytest.raises(ScanError, match=message):
         only(options)
 
@@ -187,15 +187,15 @@ def test_a_pickle_is_never_loaded(tmp_path):
         ("path,patient_id,slice\na.npy,P,1\na.npy,P,1\n", "the same slice twice in one channel"),
     ],
 )
-def test_bad_tables(tmp_path, helpers, table, message):
-    options = folder_with(tmp_path, table, a=helpers.voxels(1, (4, 5)))
+def test_bad_tables(tmp_path, writers, table, message):
+    options = folder_with(tmp_path, table, a=writers.voxels(1, (4, 5)))
     with pytest.raises(ScanError, match=message) as caught:
         find(options)
     assert "images.csv" in str(caught.value)
 
 
-def test_which_table_is_meant(tmp_path, helpers):
-    options = folder_with(tmp_path, "path,patient_id\na.npy,P\n", a=helpers.voxels(1, (4, 5)))
+def test_which_table_is_meant(tmp_path, writers):
+    options = folder_with(tmp_path, "path,patient_id\na.npy,P\n", a=writers.voxels(1, (4, 5)))
     (tmp_path / "z.csv").write_text("x\n1\n")
     with pytest.raises(ScanError, match=r"expected one \.csv file, found images\.csv, z\.csv.*\nSet data.table"):
         find(options)
@@ -204,13 +204,13 @@ def test_which_table_is_meant(tmp_path, helpers):
 
 
 @pytest.fixture
-def stack_file(tmp_path, helpers):
+def stack_file(tmp_path, writers):
     """An .npz laid out like the lung nodules: one value an image in every column."""
     path = tmp_path / "stack.npz"
     np.savez_compressed(
         path,
-        image=helpers.voxels(1, (5, 6, 7), "uint8"),
-        outline=np.where(helpers.voxels(2, (5, 6, 7)) > 150, 255, 0).astype(np.uint8),
+        image=writers.voxels(1, (5, 6, 7), "uint8"),
+        outline=np.where(writers.voxels(2, (5, 6, 7)) > 150, 255, 0).astype(np.uint8),
         label=np.array([0, 0, 1, 0, 1], np.uint8),
         exam=np.array(["e2", "e1", "e1", "e2", "e1"]),
         nodule=np.array(["8", "1", "2", "8", "2"]),
@@ -222,7 +222,7 @@ def stack_file(tmp_path, helpers):
 COLUMNS = {"patient_id": "exam", "scan": "nodule", "slice": "order"}
 
 
-def test_stack_with_its_own_columns(stack_file, helpers):
+def test_stack_with_its_own_columns(stack_file, writers):
     options = ImagesData(path=stack_file, columns=COLUMNS, mask_arrays={"nodule": "outline"}, modality="CT")
     cases = find(options).cases
     assert [(case.name, case.patient, case.label, case.rows) for case in cases] == [
@@ -231,8 +231,8 @@ def test_stack_with_its_own_columns(stack_file, helpers):
         ("e2/8", "e2", "0", (3, 0)),
     ]
     scan = read(cases[1], options)
-    np.testing.assert_array_equal(scan.channels["image"], helpers.voxels(1, (5, 6, 7), "uint8")[[4, 2]])
-    np.testing.assert_array_equal(scan.masks["nodule"], helpers.voxels(2, (5, 6, 7))[[4, 2]] > 150)
+    np.testing.assert_array_equal(scan.channels["image"], writers.voxels(1, (5, 6, 7), "uint8")[[4, 2]])
+    np.testing.assert_array_equal(scan.masks["nodule"], writers.voxels(2, (5, 6, 7))[[4, 2]] > 150)
     assert (scan.modality, scan.notes, scan.source[0].path) == ("CT", (), "stack.npz")
 
 
@@ -249,8 +249,10 @@ def test_stack_with_a_csv_and_other_arrays(stack_file, tmp_path):
 
 
 def test_same_slice_twice_in_a_stack_asks_for_scan(stack_file):
-    with pytest.raises(ScanError, match=r"some images have the same slice.*columns\.scan"):
-        find(ImagesData(path=stack_file, columns={"patient_id": "exam", "slice": "order", "label": "nodule"}))
+    found = find(ImagesData(path=stack_file, columns={"patient_id": "exam", "slice": "label"}))
+    assert [case.name for case in found.cases] == ["e1/0"]
+    assert [out.name for out in found.left_out] == ["e1/1", "e2"]
+    assert found.left_out[0].reason.startswith("some images have the same slice: name the column")
 
 
 @pytest.mark.parametrize(
@@ -287,6 +289,6 @@ def test_real_nodules(shared_data):
     labels = {}
     for case in cases:
         labels.setdefault(case.patient, set()).add(case.label)
-    assert sum(len(values) == 2 for values in labels.values()) == 67
+    assert sum(len(values) == 2 for values in labels.values()) == 49
     scan = read(cases[0], options)
     assert scan.grid.shape == (len(cases[0].rows), 64, 64)

@@ -16,11 +16,11 @@ from synthoma.scans import NiftiData, find, read
 from synthoma.scans.volumes import read_header, read_volume
 
 
-def test_flat_files_and_the_pattern_that_says_more_wins(helpers, tmp_path):
+def test_flat_files_and_the_pattern_that_says_more_wins(writers, tmp_path):
     for patient in ("A", "B_x"):
-        helpers.write_volume(tmp_path / f"{patient}.nii.gz", helpers.voxels(1))
-        helpers.write_volume(tmp_path / f"{patient}_0001.nii.gz", helpers.voxels(2))
-    helpers.write_volume(tmp_path / "A_seg.nii.gz", helpers.voxels(3) % 3)
+        writers.write_volume(tmp_path / f"{patient}.nii.gz", writers.voxels(1))
+        writers.write_volume(tmp_path / f"{patient}_0001.nii.gz", writers.voxels(2))
+    writers.write_volume(tmp_path / "A_seg.nii.gz", writers.voxels(3) % 3)
     options = NiftiData(
         path=tmp_path,
         channels={"t1": "{patient}.nii.gz", "flair": "{patient}_0001.nii.gz"},
@@ -32,17 +32,17 @@ def test_flat_files_and_the_pattern_that_says_more_wins(helpers, tmp_path):
     found = find(options)
     assert [case.name for case in found.cases] == ["A", "B_x"]
     scan, other = (read(case, options) for case in found.cases)
-    np.testing.assert_array_equal(scan.masks["all"], helpers.voxels(3) % 3 > 0)
-    np.testing.assert_array_equal(scan.masks["two"], helpers.voxels(3) % 3 == 2)
+    np.testing.assert_array_equal(scan.masks["all"], writers.voxels(3) % 3 > 0)
+    np.testing.assert_array_equal(scan.masks["two"], writers.voxels(3) % 3 == 2)
     assert (scan.modality, scan.unit, scan.site) == ("CT", "HU", "north")
     assert len(scan.source) == 3
     assert (dict(other.masks), other.notes) == ({}, ("no mask all", "no mask two"))
 
 
-def test_missing_channels_masks_only_and_folders_that_do_not_fit(helpers, tmp_path):
-    helpers.write_volume(tmp_path / "A/t1.nii", helpers.voxels(1))
-    helpers.write_volume(tmp_path / "B/seg.nii", helpers.voxels(2))
-    helpers.write_volume(tmp_path / "C/other.nii", helpers.voxels(3))
+def test_missing_channels_masks_only_and_folders_that_do_not_fit(writers, tmp_path):
+    writers.write_volume(tmp_path / "A/t1.nii", writers.voxels(1))
+    writers.write_volume(tmp_path / "B/seg.nii", writers.voxels(2))
+    writers.write_volume(tmp_path / "C/other.nii", writers.voxels(3))
     options = NiftiData(
         path=tmp_path,
         channels={"t1": "{patient}/t1.nii", "t2": "{patient}/t2.nii"},
@@ -56,31 +56,31 @@ def test_missing_channels_masks_only_and_folders_that_do_not_fit(helpers, tmp_pa
     ]
 
 
-def test_star_and_a_repeated_patient(helpers, tmp_path):
-    helpers.write_volume(tmp_path / "sub-1/anat/sub-1_ses-1_T1w.nii.gz", helpers.voxels(1))
-    helpers.write_volume(tmp_path / "sub-1/anat/sub-2_ses-1_T1w.nii.gz", helpers.voxels(1))
+def test_star_and_a_repeated_patient(writers, tmp_path):
+    writers.write_volume(tmp_path / "sub-1/anat/sub-1_ses-1_T1w.nii.gz", writers.voxels(1))
+    writers.write_volume(tmp_path / "sub-1/anat/sub-2_ses-1_T1w.nii.gz", writers.voxels(1))
     options = NiftiData(path=tmp_path, channels={"t1": "{patient}/anat/{patient}_*T1w.nii.gz"})
     assert [case.files["t1"].name for case in find(options).cases] == ["sub-1_ses-1_T1w.nii.gz"]
-    helpers.write_volume(tmp_path / "sub-1/anat/sub-1_ses-2_T1w.nii.gz", helpers.voxels(1))
+    writers.write_volume(tmp_path / "sub-1/anat/sub-1_ses-2_T1w.nii.gz", writers.voxels(1))
     with pytest.raises(ScanError, match=r"expected one file for t1 of sub-1, found .*ses-1.* and .*ses-2"):
         find(options)
 
 
-def test_barcode_names_patient_and_site(helpers, tmp_path):
-    helpers.write_volume(tmp_path / "TCGA_FG_6692_20020606.nii", helpers.voxels(1))
+def test_barcode_names_patient_and_site(writers, tmp_path):
+    writers.write_volume(tmp_path / "TCGA_FG_6692_20020606.nii", writers.voxels(1))
     (case,) = find(NiftiData(path=tmp_path, channels={"t1": "{patient}.nii"}, site="x")).cases
     assert (case.patient, case.site) == ("TCGA-FG-6692", "FG")
 
 
-def test_mask_labels_that_are_not_there_are_noted_and_fractions_refused(helpers, tmp_path):
-    helpers.write_volume(tmp_path / "A.nii", helpers.voxels(1))
-    helpers.write_volume(tmp_path / "A_m.nii", np.ones((3, 4, 5), np.uint8))
+def test_mask_labels_that_are_not_there_are_noted_and_fractions_refused(writers, tmp_path):
+    writers.write_volume(tmp_path / "A.nii", writers.voxels(1))
+    writers.write_volume(tmp_path / "A_m.nii", np.ones((3, 4, 5), np.uint8))
     options = NiftiData(
         path=tmp_path, channels={"t1": "{patient}.nii"}, masks={"core": {"file": "{patient}_m.nii", "labels": [3, 4]}}
     )
     (case,) = find(options).cases
     assert read(case, options).notes == ("A_m.nii: no label 3, 4 for core; found 1",)
-    helpers.write_volume(tmp_path / "A_m.nii", np.full((3, 4, 5), 0.4, np.float32))
+    writers.write_volume(tmp_path / "A_m.nii", np.full((3, 4, 5), 0.4, np.float32))
     with pytest.raises(ScanError, match=r"A_m\.nii: expected labels \(whole numbers\), found 0.4"):
         read(case, options)
 
@@ -103,9 +103,9 @@ def test_bad_settings(tmp_path, change, message):
 @pytest.mark.parametrize("kind", [nib.Nifti1Image, nib.Nifti2Image])
 @pytest.mark.parametrize("end", [".nii", ".nii.gz"])
 @pytest.mark.parametrize("dtype", ["uint8", "int16", "int32", "float32", "float64"])
-def test_volume_equals_nibabel(helpers, tmp_path, kind, end, dtype):
-    array = helpers.voxels(1).astype(dtype)
-    image = kind(array.T, helpers.LPS)
+def test_volume_equals_nibabel(writers, tmp_path, kind, end, dtype):
+    array = writers.voxels(1).astype(dtype)
+    image = kind(array.T, writers.LPS)
     if dtype == "int16":
         image.header.set_slope_inter(0.5, -7)
     nib.save(image, tmp_path / f"a{end}")
@@ -116,43 +116,43 @@ def test_volume_equals_nibabel(helpers, tmp_path, kind, end, dtype):
     assert read_header(tmp_path / f"a{end}") == volume.grid
 
 
-def test_axes_of_length_one_are_dropped_and_time_is_refused(helpers, tmp_path):
-    nib.save(nib.Nifti1Image(helpers.voxels(1).T[..., None], helpers.LPS), tmp_path / "one.nii")
+def test_axes_of_length_one_are_dropped_and_time_is_refused(writers, tmp_path):
+    nib.save(nib.Nifti1Image(writers.voxels(1).T[..., None], writers.LPS), tmp_path / "one.nii")
     assert read_volume(tmp_path / "one.nii").array.shape == (3, 4, 5)
-    nib.save(nib.Nifti1Image(np.zeros((5, 4, 3, 2), np.uint8), helpers.LPS), tmp_path / "time.nii")
+    nib.save(nib.Nifti1Image(np.zeros((5, 4, 3, 2), np.uint8), writers.LPS), tmp_path / "time.nii")
     with pytest.raises(ScanError, match=r"time\.nii: expected a volume of three axes, found shape \(5, 4, 3, 2\)"):
         read_volume(tmp_path / "time.nii")
-    nib.save(nib.Nifti1Image(np.ones((5, 4), np.uint8), helpers.LPS), tmp_path / "flat.nii")
+    nib.save(nib.Nifti1Image(np.ones((5, 4), np.uint8), writers.LPS), tmp_path / "flat.nii")
     assert read_volume(tmp_path / "flat.nii").array.shape == (1, 4, 5)
 
 
-def test_no_orientation_is_noted_and_a_broken_affine_refused(helpers, tmp_path):
-    image = nib.Nifti1Image(helpers.voxels(1).T, None)
+def test_no_orientation_is_noted_and_a_broken_affine_refused(writers, tmp_path):
+    image = nib.Nifti1Image(writers.voxels(1).T, None)
     image.header.set_zooms((1, 2, 3))
     nib.save(image, tmp_path / "a.nii")
     volume = read_volume(tmp_path / "a.nii")
     assert volume.notes == ("a.nii: the header gives no orientation",)
     assert volume.grid.spacing_mm == (3, 2, 1)
     for affine in (np.diag([0.0, 1, 1, 1]), np.diag([np.nan, 1, 1, 1]), np.diag([1e30, 1, 1, 1])):
-        image = nib.Nifti1Image(helpers.voxels(1).T, np.eye(4))
+        image = nib.Nifti1Image(writers.voxels(1).T, np.eye(4))
         image.header.set_sform(affine, 1)
-        (tmp_path / "b.nii").write_bytes(image.header.binaryblock + bytes(4) + helpers.voxels(1).tobytes())
+        (tmp_path / "b.nii").write_bytes(image.header.binaryblock + bytes(4) + writers.voxels(1).tobytes())
         with pytest.raises(ScanError, match=r"b\.nii: expected a usable affine"):
             read_volume(tmp_path / "b.nii")
 
 
-def test_colours_and_complex_numbers_are_refused(helpers, tmp_path):
+def test_colours_and_complex_numbers_are_refused(writers, tmp_path):
     for dtype, message in (("complex64", "complex64"), ([("R", "u1"), ("G", "u1"), ("B", "u1")], "'R'")):
-        nib.save(nib.Nifti1Image(np.zeros((5, 4, 3), dtype), helpers.LPS), tmp_path / "A.nii")
+        nib.save(nib.Nifti1Image(np.zeros((5, 4, 3), dtype), writers.LPS), tmp_path / "A.nii")
         options = NiftiData(path=tmp_path, channels={"t1": "{patient}.nii"})
         with pytest.raises(ScanError, match=f"expected real numbers, found values of type .*{message}"):
             read(find(options).cases[0], options)
 
 
 @pytest.fixture(scope="module")
-def packed(helpers, tmp_path_factory):
+def packed(writers, tmp_path_factory):
     """A small .nii.gz."""
-    return helpers.write_volume(tmp_path_factory.mktemp("packed") / "a.nii.gz", helpers.voxels(1))
+    return writers.write_volume(tmp_path_factory.mktemp("packed") / "a.nii.gz", writers.voxels(1))
 
 
 @given(data=st.data())

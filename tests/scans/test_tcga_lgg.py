@@ -22,49 +22,49 @@ def only(folder):
 @pytest.mark.parametrize(
     ("copies", "missing"), [((0,), ("t1",)), ((2,), ("t1ce",)), ((0, 2), ("t1", "t1ce")), ((), ())]
 )
-def test_a_copy_of_flair_in_every_slice_is_missing(helpers, tmp_path, copies, missing):
-    stack = helpers.voxels(1, (4, 5, 6, 3), "uint8")
+def test_a_copy_of_flair_in_every_slice_is_missing(writers, tmp_path, copies, missing):
+    stack = writers.voxels(1, (4, 5, 6, 3), "uint8")
     for channel in copies:
         stack[..., channel] = stack[..., 1]
-    helpers.write_tcga_patient(tmp_path, NAME, stack)
+    writers.write_tcga_patient(tmp_path, NAME, stack)
     scan = only(tmp_path)
     assert scan.missing == missing
     assert set(scan.channels) == {"t1", "flair", "t1ce"} - set(missing)
     assert scan.notes == tuple(f"{name} is a copy of FLAIR in every slice: missing" for name in missing)
 
 
-def test_a_copy_in_all_slices_but_one_is_measured(helpers, tmp_path):
-    stack = helpers.voxels(1, (4, 5, 6, 3), "uint8")
+def test_a_copy_in_all_slices_but_one_is_measured(writers, tmp_path):
+    stack = writers.voxels(1, (4, 5, 6, 3), "uint8")
     stack[1:, ..., 2] = stack[1:, ..., 1]
-    helpers.write_tcga_patient(tmp_path, NAME, stack)
+    writers.write_tcga_patient(tmp_path, NAME, stack)
     assert only(tmp_path).missing == ()
 
 
-def test_blank_slices_are_noted_by_their_file_numbers(helpers, tmp_path):
-    stack = helpers.voxels(1, (4, 5, 6, 3), "uint8")
+def test_blank_slices_are_noted_by_their_file_numbers(writers, tmp_path):
+    stack = writers.voxels(1, (4, 5, 6, 3), "uint8")
     stack[0, ..., 1:] = 0
     stack[3, ..., 2] = 0
-    helpers.write_tcga_patient(tmp_path, NAME, stack)
+    writers.write_tcga_patient(tmp_path, NAME, stack)
     assert only(tmp_path).notes == ("flair is blank in slice 1", "t1ce is blank in slices 1, 4")
 
 
-def test_a_constant_channel_is_refused(helpers, tmp_path):
-    stack = helpers.voxels(1, (4, 5, 6, 3), "uint8")
+def test_a_constant_channel_is_refused(writers, tmp_path):
+    stack = writers.voxels(1, (4, 5, 6, 3), "uint8")
     stack[..., 0] = 0
-    helpers.write_tcga_patient(tmp_path, NAME, stack)
+    writers.write_tcga_patient(tmp_path, NAME, stack)
     with pytest.raises(ScanError, match=f"{NAME}, t1: expected an image, found the constant 0"):
         only(tmp_path)
 
 
-def test_mask_is_sorted_by_number_with_the_slices(helpers, tmp_path):
+def test_mask_is_sorted_by_number_with_the_slices(writers, tmp_path):
     masks = np.zeros((12, 5, 6), np.uint8)
     masks[9, 2, 3] = 255  # slice 10, which a sort by text puts second
-    helpers.write_tcga_patient(tmp_path, NAME, helpers.voxels(1, (12, 5, 6, 3), "uint8"), masks)
+    writers.write_tcga_patient(tmp_path, NAME, writers.voxels(1, (12, 5, 6, 3), "uint8"), masks)
     assert np.argwhere(only(tmp_path).masks["lesion"]).tolist() == [[9, 2, 3]]
 
 
-def test_mask_with_labels_or_another_shape_is_refused(helpers, tmp_path):
-    folder = helpers.write_tcga_patient(tmp_path, NAME, helpers.voxels(1, (2, 5, 6, 3), "uint8"))
+def test_mask_with_labels_or_another_shape_is_refused(writers, tmp_path):
+    folder = writers.write_tcga_patient(tmp_path, NAME, writers.voxels(1, (2, 5, 6, 3), "uint8"))
     mask = folder / f"{NAME}_1_mask.tif"
     tifffile.imwrite(mask, np.array([[0, 1, 255, 0, 0, 0]] * 5, np.uint8))
     with pytest.raises(ScanError, match=f"{NAME}, mask: expected a mask of 0 and one other value, found .* 0, 1, 255"):
@@ -76,12 +76,12 @@ def test_mask_with_labels_or_another_shape_is_refused(helpers, tmp_path):
         only(tmp_path)
 
 
-def test_what_is_left_out_and_gaps(helpers, tmp_path):
-    helpers.write_tcga_patient(tmp_path, NAME, helpers.voxels(1, (5, 5, 6, 3), "uint8"))
+def test_what_is_left_out_and_gaps(writers, tmp_path):
+    writers.write_tcga_patient(tmp_path, NAME, writers.voxels(1, (5, 5, 6, 3), "uint8"))
     for end in ("3", "3_mask"):
         (tmp_path / NAME / f"{NAME}_{end}.tif").unlink()
     other = "TCGA_CS_4942_19970222"
-    helpers.write_tcga_patient(tmp_path, other, helpers.voxels(1, (3, 5, 6, 3), "uint8"))
+    writers.write_tcga_patient(tmp_path, other, writers.voxels(1, (3, 5, 6, 3), "uint8"))
     (tmp_path / other / f"{other}_2_mask.tif").unlink()
     (tmp_path / "TCGA_CS_4943_20000902").mkdir()
     (tmp_path / "figures").mkdir()

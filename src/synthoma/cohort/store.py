@@ -21,11 +21,11 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from synthoma.errors import CohortError, describe, did_you_mean
 from synthoma.options import Options
-from synthoma.records import COLUMNS, SCHEMA_VERSION, Cohort, Lineage
+from synthoma.records import COLUMNS, SCHEMA_VERSION, Cohort, Grid, Lineage
 from synthoma.storage import file_sha256, read_json, text_sha256
 
 __all__ = ["CohortHeader", "columns_of", "describe_cohort", "open_cohort", "to_scanner_unit"]
@@ -64,6 +64,8 @@ class CohortHeader(Options):
     """Synthetic only: what the images were made from."""
     lineages: tuple[Mapping[str, Any], ...] = ()
     """Each :class:`Lineage` that a sample descends from."""
+    grids: Mapping[str, Mapping[str, Any]] = Field(default_factory=dict)
+    """Scan → its :class:`Grid` ``as_read`` and ``prepared``."""
     notes: tuple[str, ...] = ()
     """What preparation had to say."""
     sha256: Mapping[str, str]
@@ -108,6 +110,7 @@ def open_cohort(path: Path | str, *, verify: bool = False) -> Cohort:
         modality=header.modality,
         conditions=header.conditions,
         lineages=lineages,
+        grids=_read_grids(path / HEADER, header.grids),
         notes=header.notes,
     )
 
@@ -169,6 +172,13 @@ def _read_header(path: Path) -> CohortHeader:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"])
         raise CohortError(describe(path / HEADER, f"a valid field {field}", first["msg"], REMEDY)) from None
+
+
+def _read_grids(path: Path, grids: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Grid]]:
+    try:
+        return {scan: {name: Grid.from_json(content) for name, content in both.items()} for scan, both in grids.items()}
+    except (KeyError, TypeError, ValueError) as error:
+        raise CohortError(describe(path, "a valid field grids", error, REMEDY)) from error
 
 
 def _map_array(path: Path, shape: tuple[int, ...], dtype: str) -> NDArray[Any]:

@@ -19,7 +19,7 @@ from synthoma.cohort.guard import check_table
 from synthoma.cohort.split import PatientSummary
 from synthoma.cohort.store import HEADER, IMAGES, MASKS, TABLE, CohortHeader, columns_of
 from synthoma.errors import CohortError, describe
-from synthoma.records import SCHEMA_VERSION, Lineage, Samples
+from synthoma.records import SCHEMA_VERSION, Grid, Lineage, Samples
 from synthoma.storage import file_sha256, new_folder, write_bytes, write_json
 
 __all__ = ["CohortWriter", "create_cohort"]
@@ -92,6 +92,7 @@ def create_cohort(
             modality=modality,
             conditions=tuple(conditions),
             lineages=tuple(lineage.to_json() for lineage in writer.lineages.values()),
+            grids={scan: {name: grid.to_json() for name, grid in both.items()} for scan, both in writer.grids.items()},
             notes=tuple(writer.notes),
             sha256={name: file_sha256(folder / name) for name in (IMAGES, MASKS, TABLE)},
         )
@@ -117,6 +118,7 @@ class CohortWriter:
         self.unit, self.modality = unit, modality
         self.lineages: dict[str, Lineage] = {}
         self.notes: list[str] = []
+        self.grids: dict[str, dict[str, Grid]] = {}
         self._lineage = ""
         self._table: dict[str, list[Any]] = {name: [] for name in columns_of(channels)}
         self._ids: set[str] = set()
@@ -141,6 +143,8 @@ class CohortWriter:
         split: str = "",
         fold: int = -1,
         origin: Literal["real", "synthetic"] = "real",
+        scan: str = "",
+        grids: Mapping[str, Grid] | None = None,
         reference: Sequence[str] = (),
         made_from: Sequence[str] = (),
         lineage: str = "",
@@ -153,6 +157,8 @@ class CohortWriter:
             split: ``train``, ``validation``, ``test``, or "" until :meth:`set_splits`.
             fold: 0 … k−1, or −1.
             origin: ``real`` or ``synthetic``.
+            scan: which scan of the patient; the patient's own name by default.
+            grids: the grid of that scan ``as_read`` and ``prepared``.
             reference: synthetic only, one a sample: id of the real sample that it should equal.
             made_from: synthetic only, one a sample: ids of the real samples that went into it, joined by ";".
             lineage: id of the lineage of all these samples, or "" until :meth:`set_lineage`.
@@ -181,6 +187,7 @@ class CohortWriter:
             self._masks.append(mask)
         same: dict[str, Any] = {
             "patient": samples.patient,
+            "scan": scan or samples.patient,
             "site": samples.site,
             "split": split,
             "fold": int(fold),
@@ -191,6 +198,8 @@ class CohortWriter:
         for name in self.channels:
             low, high = samples.intensity.get(name, (math.nan, math.nan))
             same |= {f"low_{name}": float(low), f"high_{name}": float(high)}
+        if grids is not None:
+            self.grids[scan or samples.patient] = dict(grids)
         self._ids.update(ids)
         for column, stored in self._table.items():
             stored.extend(hashes if column == "image_sha256" else rows.get(column) or [same[column]] * n)

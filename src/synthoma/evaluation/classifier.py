@@ -59,13 +59,12 @@ def train_classifier(
         if part.positive.all() or not part.positive.any():
             raise ValueError("a classifier needs images of both classes to train on and to be selected by")
     parts = (train, validation, test)
-    if options.trainable == "head":
-        device = torch_device("cpu")  # a linear layer
-        network, give = _head(parts, features)
-    else:
-        device = torch_device(features.device)
-        network, give = _whole(parts, seed, device)
-    return _fit(network, give, parts, options, seed, device)
+    whole = options.trainable == "all"
+    device = torch_device(features.device if whole else "cpu")  # the head alone is one small layer
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):  # new weights, dropped paths
+        torch.manual_seed(child_seed(seed, "classifier weights"))
+        network, give = _whole(parts, device) if whole else _head(parts, features)
+        return _fit(network, give, parts, options, seed, device)
 
 
 def _fit(
@@ -129,14 +128,12 @@ def _head(parts: tuple[Labelled, Labelled, Labelled], features: Features) -> tup
     return layer, lambda part, rows: inputs[part][torch.from_numpy(rows)]
 
 
-def _whole(parts: tuple[Labelled, Labelled, Labelled], seed: int, device: torch.device) -> tuple[nn.Module, Give]:
+def _whole(parts: tuple[Labelled, Labelled, Labelled], device: torch.device) -> tuple[nn.Module, Give]:
     """EfficientNet-Lite0 from its ImageNet weights, every weight trained; one channel is shown three times."""
     from synthoma.networks.pretrained import efficientnet_lite0
 
     channels = parts[0].images.shape[1]
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(child_seed(seed, "classifier weights"))
-        network = _FineTuned(efficientnet_lite0()[0], channels)
+    network = _FineTuned(efficientnet_lite0()[0], channels)
 
     def give(part: int, rows: NDArray[np.intp]) -> Tensor:
         images = np.clip(np.asarray(parts[part].images[rows], dtype=np.float32), -1, 1)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,7 +42,9 @@ DEFINITIONS = {
     "diversity-ratio": "Mean distance between synthetic images over that between real ones; below 0.5: mode collapse?",
 }  # fmt: skip
 NAMES = ("frechet-distance", "kid", "diversity-ratio")
-BETTER: dict[str, Literal["higher", "lower", ""]] = {"frechet-distance": "lower", "kid": "lower", "diversity-ratio": ""}
+BETTER: dict[str, Literal["higher", "lower", ""]] = {
+    "frechet-distance": "lower", "frechet-distance-infinity": "lower", "kid": "lower", "diversity-ratio": "",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,36 @@ class Comparison:
     rows: NDArray[np.intp]
     real_rows: NDArray[np.intp]
     compared: str
+
+
+@dataclass(frozen=True)
+class _Sets:
+    """Inner products of real and synthetic features, one a channel: centred together for Fréchet, raw for the rest."""
+
+    centred: list[Products]
+    raw: list[Products]
+
+    @classmethod
+    def of(cls, real: NDArray[np.float64], made: NDArray[np.float64]) -> Self:
+        """From features (n, channel, d)."""
+        middle = np.concatenate([real, made]).mean(axis=0)
+        channels = range(real.shape[1])
+        return cls(
+            [Products.of(real[:, c] - middle[c], made[:, c] - middle[c]) for c in channels],
+            [Products.of(real[:, c], made[:, c]) for c in channels],
+        )
+
+    def frechet(self, i: NDArray[np.intp], j: NDArray[np.intp]) -> float:
+        """Of the given images, mean over channels."""
+        return float(np.mean([frechet(products.take(i, j)) for products in self.centred]))
+
+    def values(self, i: NDArray[np.intp], j: NDArray[np.intp]) -> NDArray[np.float64]:
+        """In the order of :data:`NAMES`, of the given images, mean over channels."""
+        raw = [products.take(i, j) for products in self.raw]
+        return np.array([
+            self.frechet(i, j), np.mean([kid(products) for products in raw]),
+            np.mean([diversity_ratio(products) for products in raw]),
+        ])  # fmt: skip
 
 
 @dataclass
@@ -107,82 +139,80 @@ def evaluate_distribution(
 def _compare(
     real: Cohort, arm: Comparison, region: str, options: EvaluationOptions, features: Features, found: _Found
 ) -> None:
+    """All measures of one arm in one region."""
     rows, real_rows = _with_region(arm.cohort, arm.rows, region), _with_region(real, arm.real_rows, region)
     n = min(len(rows), len(real_rows), options.max_images)
     if n < LEAST:
         found.warnings.append(f"{arm.arm}, {region}: {n} images a side, fewer than {LEAST}: no distribution measured.")
         return
-    channels = arm.cohort.channels
-    # One draw for both where the images are paired, so that the same anatomy stands on either side.
+    # One draw for both: where the images are paired, the same anatomy stands on either side.
     rows = rows[spread_over_patients(arm.cohort.table["patient"][rows], n, options.seed, "compared")]
     real_rows = real_rows[spread_over_patients(real.table["patient"][real_rows], n, options.seed, "compared")]
-    x = features(_images(real, real_rows, region, channels))
-    y = features(_images(arm.cohort, rows, region, channels))
-    centred, raw = _products(x, y, centred=True), _products(x, y, centred=False)
-
-    def statistic(i: NDArray[np.intp], j: NDArray[np.intp]) -> NDArray[np.float64]:
-        each = [_values(c.take(i, j), r.take(i, j)) for c, r in zip(centred, raw, strict=True)]
-        return np.asarray(np.mean(each, axis=0))
-
-    real_patients, patients = real.table["patient"][real_rows], arm.cohort.table["patient"][rows]
-    values, low, high, how = jackknife(statistic, real_patients, patients, options.jackknife_groups, options.seed)
-    note = "; n < 1280 features: biased upward" if n < 1280 else ""
-    note += f"; mean over the channels {', '.join(channels)}" if len(channels) > 1 else ""
-    shown = "lesion patches (1.5 × the bounding box, resized to 96²)" if region == "lesion" else "whole images"
-    method = f"{features.description}, {shown}, window [−1, 1]; n = {n} + {n}{note}; synthoma {__version__}"
-
-    def measure(name: str, value: float, ends: tuple[float, float] | None, how: str, **changed: Any) -> Measurement:
-        settings: dict[str, Any] = {"arm": arm.arm, "compared": arm.compared, "better": BETTER.get(name, "higher")}
-        ends = ends if ends is not None and np.isfinite(ends).all() else None
-        return Measurement(
-            name, value if np.isfinite(value) else None, ends[0] if ends else None, ends[1] if ends else None, n,
-            min(len(set(patients.tolist())), len(set(real_patients.tolist()))), region=region,
-            method=f"{method}; {how}", **settings | changed,
-        )  # fmt: skip
-
-    made = [measure(name, values[i], (low[i], high[i]), how) for i, name in enumerate(NAMES)]
-    infinity, points = extrapolate(
-        lambda i, j: float(np.mean([frechet(c.take(i, j)) for c in centred])),
-        n, generator(options.seed, "frechet infinity", arm.arm, region),
+    owners = (real.table["patient"][real_rows], arm.cohort.table["patient"][rows])
+    sets = _Sets.of(
+        features(_images(real, real_rows, region, arm.cohort.channels)),
+        features(_images(arm.cohort, rows, region, arm.cohort.channels)),
+    )
+    empty = Measurement(
+        "", None, None, None, n, min(len(np.unique(side)) for side in owners), arm.arm, region,
+        method=_method(features, arm, region, n), compared=arm.compared,
     )  # fmt: skip
-    made.append(measure("frechet-distance-infinity", infinity, None, "line in 1/n, no interval", better="lower"))
+    made = _with_intervals(sets, owners, empty, options)
+    infinity, points = extrapolate(sets.frechet, n, generator(options.seed, "frechet infinity", arm.arm, region))
+    made.append(_fill(empty, "frechet-distance-infinity", infinity, "line in 1/n, no interval"))
     found.curves.setdefault(region, {})[arm.arm] = points
-    table = [precision_recall(products, NEIGHBOURS) for products in raw]
-    made += [
-        measure(name, float(np.mean([t[name] for t in table])), None, f"k = {NEIGHBOURS}, no interval")
-        for name in table[0]
-    ]
-    if values[2] < COLLAPSE:
-        found.warnings.append(
-            f"{arm.arm}, {region}: diversity {values[2]:.2f} of the real images' is below {COLLAPSE}: mode collapse?"
-        )
+    tables = [precision_recall(products, NEIGHBOURS) for products in sets.raw]
+    for name in tables[0]:
+        value = float(np.mean([table[name] for table in tables]))
+        made.append(_fill(empty, name, value, f"k = {NEIGHBOURS}, no interval"))
+    diversity = made[NAMES.index("diversity-ratio")].value
+    if diversity is not None and diversity < COLLAPSE:
+        found.warnings.append(f"{arm.arm}, {region}: diversity ratio {diversity:.2f}, below {COLLAPSE}: mode collapse?")
+    found.measurements += made
+    _add_floor(real, arm, made[0], empty, options, features, found)
+
+
+def _with_intervals(
+    sets: _Sets, owners: tuple[NDArray[Any], NDArray[Any]], empty: Measurement, options: EvaluationOptions
+) -> list[Measurement]:
+    values, low, high, how = jackknife(sets.values, *owners, options.jackknife_groups, options.seed)
+    low[NAMES.index("frechet-distance")] = np.maximum(low[NAMES.index("frechet-distance")], 0)  # a distance
+    return [_fill(empty, name, values[i], how, low[i], high[i]) for i, name in enumerate(NAMES)]
+
+
+def _add_floor(
+    real: Cohort, arm: Comparison, distance: Measurement, empty: Measurement, options: EvaluationOptions,
+    features: Features, found: _Found,
+) -> None:  # fmt: skip
+    """The same measures between real patients, as the arm ``real vs real``, and the verdict against them."""
+    n, region = distance.n_images, distance.region
     floor = _floor(real, arm, region, n, options, features)
     if floor is None:
         found.warnings.append(f"{arm.arm}, {region}: too few real patients for a real-vs-real floor.")
+        return
+    level, size, patients = floor
+    how = f"mean of {HALVINGS} random halvings of {patients} real patients, {size} + {size} images, no interval"
+    between = replace(
+        empty, arm="real vs real", compared=f"floor of {arm.arm}", n_images=size, n_patients=patients,
+        method=_method(features, arm, region, size),
+    )  # fmt: skip
+    found.measurements += [_fill(between, name, level[i], how) for i, name in enumerate(NAMES)]
+    if size < n:
+        found.warnings.append(
+            f"{arm.arm}, {region}: the real-vs-real floor has {size} images a side, not {n}: it is biased upward."
+        )
     else:
-        level, size, patients_a_half = floor
-        text = f"mean of {HALVINGS} random halvings of the real patients, {size} + {size} images, no interval"
-        made += [
-            measure(name, level[i], None, text, arm="real vs real", compared=f"floor of {arm.arm}")
-            for i, name in enumerate(NAMES)
-        ]
-        if size < n:
-            found.warnings.append(
-                f"{arm.arm}, {region}: the real-vs-real floor has {size} images a side, not {n}: it is biased upward."
-            )
-        elif patients_a_half >= 2:
-            found.verdicts.append(_verdict(made[0], level[0], region))
-    found.measurements += made
+        found.verdicts.append(_verdict(distance, level[0], is_paired(arm.cohort)))
 
 
 def _floor(
     real: Cohort, arm: Comparison, region: str, n: int, options: EvaluationOptions, features: Features
 ) -> tuple[NDArray[np.float64], int, int] | None:
-    """Distances between real images of disjoint halves of patients: (values, n of either side, patients of a half)."""
+    """Distances between real images of disjoint halves of patients: (values, n of either side, patients)."""
     pool = np.flatnonzero(np.isin(real.table["label"], np.unique(real.table["label"][arm.real_rows])))
     pool = _with_region(real, pool, region)
     # Enough for two halves of n, however the patients fall; one draw for all arms of like n, so features are shared.
-    pool = pool[spread_over_patients(real.table["patient"][pool], 3 * n, options.seed, "floor")]
+    pool = pool[spread_over_patients(real.table["patient"][pool], 5 * n // 2, options.seed, "floor")]
     owners = real.table["patient"][pool]
     names = np.unique(owners)
     if len(names) < 2:
@@ -197,33 +227,41 @@ def _floor(
         if size < LEAST:
             continue
         a, b = (vectors[half[spread_over_patients(owners[half], size, options.seed, "half")]] for half in halves)
-        parts = zip(_products(a, b, centred=True), _products(a, b, centred=False), strict=True)
-        levels.append(np.mean([_values(c, r) for c, r in parts], axis=0))
+        levels.append(_Sets.of(a, b).values(np.arange(size), np.arange(size)))
         sizes.append(size)
-    return (np.mean(levels, axis=0), min(sizes), len(names) // 2) if levels else None
+    return (np.mean(levels, axis=0), min(sizes), len(names)) if levels else None
 
 
-def _verdict(distance: Measurement, floor: float, region: str) -> Verdict:
-    what = "lesions" if region == "lesion" else "images"
+def _verdict(distance: Measurement, floor: float, paired: bool) -> Verdict:
+    what = "lesions" if distance.region == "lesion" else "images"
     claim = f"{distance.arm} {what} are as near to real ones as real ones of other patients are (Fréchet distance)"
     number = f"{distance.value:.3g} against a floor of {floor:.3g}, n = {distance.n_images} a side, {distance.compared}"
     if distance.low is None or distance.high is None:
         return Verdict(claim, "cannot tell", f"{number}, {distance.n_patients} patients: no interval.")
-    number += f" (95 % interval {distance.low:.3g} to {distance.high:.3g})"
+    number += f", 95 % interval {distance.low:.3g} to {distance.high:.3g}"
     if distance.low > floor:
         return Verdict(claim, "not supported", number + ".")
+    if paired:  # the anatomy is shared, which the patients of the floor do not
+        return Verdict(claim, "cannot tell", number + "; the same patients stand on both sides.")
     return Verdict(claim, "supported" if distance.high <= floor else "cannot tell", number + ".")
 
 
-def _values(centred: Products, raw: Products) -> NDArray[np.float64]:
-    """In the order of :data:`NAMES`."""
-    return np.array([frechet(centred), kid(raw), diversity_ratio(raw)])
+def _fill(
+    empty: Measurement, name: str, value: float, how: str, low: float = np.nan, high: float = np.nan
+) -> Measurement:
+    known = bool(np.isfinite([low, high]).all())
+    return replace(
+        empty, name=name, value=float(value) if np.isfinite(value) else None, low=float(low) if known else None,
+        high=float(high) if known else None, better=BETTER.get(name, "higher"), method=f"{empty.method}; {how}",
+    )  # fmt: skip
 
 
-def _products(x: NDArray[np.float64], y: NDArray[np.float64], *, centred: bool) -> list[Products]:
-    """One a channel, from (n, channel, d)."""
-    middle = np.concatenate([x, y]).mean(axis=0) if centred else np.zeros(x.shape[1:])
-    return [Products.of(x[:, c] - middle[c], y[:, c] - middle[c]) for c in range(x.shape[1])]
+def _method(features: Features, arm: Comparison, region: str, n: int) -> str:
+    shown = "lesion patches (1.5 × the bounding box, resized to 96²)" if region == "lesion" else "whole images"
+    note = "; n < 1280 features: biased upward" if n < 1280 else ""
+    if len(arm.cohort.channels) > 1:
+        note += f"; mean over the channels {', '.join(arm.cohort.channels)}"
+    return f"{features.description}, {shown}, window [−1, 1]; n = {n} + {n}{note}; synthoma {__version__}"
 
 
 def _with_region(cohort: Cohort, rows: NDArray[np.intp], region: str) -> NDArray[np.intp]:

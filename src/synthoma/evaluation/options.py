@@ -21,7 +21,7 @@ class ClassifierOptions(Options):
     """EfficientNet-Lite0 with its embedded ImageNet weights."""
     trainable: Literal["head", "all"] = "head"
     """``head``: the network is frozen and a linear layer learns on its features; ``all``: every weight is trained."""
-    steps: int = Field(default=400, ge=10, le=1_000_000)
+    steps: int = Field(default=400, ge=1, le=1_000_000)
     """Optimiser steps, the same for every arm: more images must not mean more training."""
     batch: int = Field(default=32, ge=2, le=4096)
     """Images a step, half of either class."""

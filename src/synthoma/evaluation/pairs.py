@@ -59,7 +59,8 @@ def pair(real: Cohort, synthetic: Cohort, name: str = "synthetic cohort", split:
     unknown = sorted({r for r in references.tolist() if r and r not in where})
     if unknown:
         raise CohortError(
-            describe(f"{name}, column reference", "ids of the real cohort", f"{len(unknown)} others ({unknown[0]}, …)",
+            describe(f"{name}, column reference", "ids of the real cohort",
+                     f"{len(unknown)} unknown, such as {unknown[0]}",
                      "Evaluate against the real cohort that it was generated from.")
         )  # fmt: skip
     chosen: dict[int, int] = {}

@@ -36,8 +36,8 @@ Float = NDArray[np.float64]
 def radial_spectrum(image: NDArray[Any], *, window: bool = True) -> Float:
     """Mean power |F|² of a 2D image in annuli of its Fourier transform, from 0 to half the shorter side.
 
-    Durall, Keuper & Keuper, CVPR 2020. Annulus k holds the frequencies whose distance from 0 rounds to k, in cycles
-    per shorter side. With ``window`` the mean is taken off and a Hann window applied: the frame's edge would dominate.
+    Durall, Keuper & Keuper, CVPR 2020. Annulus k holds the frequencies at a distance from k to k + 1, in cycles per
+    shorter side. With ``window`` the mean is taken off and a Hann window applied: the frame's edge would dominate.
     """
     image = np.asarray(image, dtype=np.float64)
     if image.ndim != 2 or min(image.shape) < 4:
@@ -48,7 +48,7 @@ def radial_spectrum(image: NDArray[Any], *, window: bool = True) -> Float:
     side = min(image.shape)
     power = np.abs(np.fft.fft2(image)) ** 2
     radius = np.hypot(np.fft.fftfreq(image.shape[0])[:, None], np.fft.fftfreq(image.shape[1])) * side
-    annulus = np.floor(radius + 0.5).astype(np.int64).ravel()
+    annulus = np.floor(radius + 1e-9).astype(np.int64).ravel()
     total = np.bincount(annulus, weights=power.ravel())[: side // 2 + 1]
     mean: Float = total / np.bincount(annulus)[: side // 2 + 1]
     return mean

@@ -25,14 +25,15 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     from safetensors.numpy import save
 
     header = {
-        "format": FORMAT,
-        "step": json.dumps(checkpoint.step),
-        "scalars": json.dumps(checkpoint.scalars, allow_nan=False),
-        "options": json.dumps(checkpoint.options, allow_nan=False),
-        "lineage": json.dumps(checkpoint.lineage.to_json()),
+        "step": checkpoint.step,
+        "scalars": checkpoint.scalars,
+        "options": checkpoint.options,
+        "lineage": checkpoint.lineage.to_json(),
     }
+    # one entry: safetensors writes several in an order that changes from run to run, and equal states have equal bytes
+    metadata = {FORMAT: json.dumps(header, sort_keys=True, allow_nan=False)}
     # not np.ascontiguousarray, which makes a number (the step counts of the norms and of Adam) a vector
-    write_bytes(path, save({name: np.array(a, order="C") for name, a in checkpoint.arrays.items()}, header))
+    write_bytes(path, save({name: np.array(a, order="C") for name, a in checkpoint.arrays.items()}, metadata))
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
@@ -48,8 +49,8 @@ def load_checkpoint(path: Path) -> Checkpoint:
         raise CheckpointError(describe(path, "a checkpoint", "nothing", "Has the training written one yet?"))
     try:
         with safe_open(path, framework="numpy") as file:
-            header = file.metadata() or {}
-            if header.get("format") != FORMAT:
+            metadata = file.metadata() or {}
+            if FORMAT not in metadata:
                 raise CheckpointError(describe(path, f"a checkpoint ({FORMAT})", "another safetensors file"))
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
     except (SafetensorError, OSError) as error:
@@ -58,13 +59,9 @@ def load_checkpoint(path: Path) -> Checkpoint:
             describe(path, "a safetensors checkpoint", f"a damaged or foreign file ({error})", remedy)
         ) from error
     try:
-        return Checkpoint(
-            step=json.loads(header["step"]),
-            arrays=arrays,
-            scalars=json.loads(header["scalars"]),
-            options=json.loads(header["options"]),
-            lineage=Lineage.from_json(json.loads(header["lineage"])),
-        )
+        header = json.loads(metadata[FORMAT])
+        lineage = Lineage.from_json(header["lineage"])
+        return Checkpoint(int(header["step"]), arrays, dict(header["scalars"]), dict(header["options"]), lineage)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise CheckpointError(describe(path, f"the header of {FORMAT}", f"a damaged one ({error})")) from error
 

@@ -217,7 +217,7 @@ def fit_linear(
     inputs, outputs = layout.width(options.condition), layout.width(options.target)
     gram, product = np.zeros((inputs + 1, inputs + 1)), np.zeros((inputs + 1, outputs))
     for row in rows:
-        images = torch.from_numpy(np.asarray(cohort.images[row : row + 1], dtype=np.float32))
+        images = torch.from_numpy(np.array(cohort.images[row : row + 1], dtype=np.float32))
         masks = torch.from_numpy(np.array(cohort.masks[row : row + 1]))
         body = cohort.body(int(row))
         x = layout.stack(options.condition, images, masks)[0].numpy()[:, body].astype(np.float64)

@@ -108,6 +108,7 @@ def generate(
                 split=str(cohort.table["split"][row]),
                 fold=int(cohort.table["fold"][row]),
                 origin="synthetic",
+                scan=str(cohort.table["scan"][row]),
                 reference=[plan.reference],
                 made_from=[";".join(plan.made_from)],
                 lineage=lineage.id,

@@ -53,7 +53,7 @@ TISSUES: dict[str, Tissue] = {
     "csf": Tissue(4300.0, 2000.0, 1.0, 0.0),
     # Flowing blood leaves the slice before its echo: hardly any signal (flow void) until contrast agent fills it.
     "vessel": Tissue(1650.0, 30.0, 0.45, 2.0),
-    "oedema": Tissue(1350.0, 185.0, 0.86, 0.016),
+    "oedema": Tissue(1350.0, 185.0, 0.81, 0.016),
     "enhancing": Tissue(1600.0, 135.0, 0.84, 0.16),
     "necrosis": Tissue(2600.0, 290.0, 0.93, 0.012),
 }

@@ -66,15 +66,15 @@ def head_mask(image: Image) -> Bool:
 
 
 def rim_contrast(image: Image, head: Bool) -> float:
-    """How much brighter the rim of the head is than the darkest depth below it, in slices above the eyes.
+    """How much brighter the rim of the head is than the darkest depth below it, over all slices.
 
-    Scalp over bone gives 1.7 to 5, the rim of a stripped brain (which only grows brighter inwards) 1.0 to 1.1.
+    Above the eyes scalp over bone gives 1.7 to 5, the rim of a stripped brain (which only grows brighter inwards) 1.0 to 1.1.
     """
     from scipy.ndimage import distance_transform_edt
 
     bins = 40
     total, count = np.zeros(bins), np.zeros(bins)
-    for z in _slices_within(head, 0.5, 0.7):
+    for z in np.flatnonzero(head.any(axis=(1, 2))):
         depth = distance_transform_edt(np.pad(head[z], 1))[1:-1, 1:-1]
         depth = np.minimum(depth / depth.max() * bins, bins - 1).astype(int)[head[z]]
         total += np.bincount(depth, image[z][head[z]], bins)
@@ -103,7 +103,7 @@ def brain_mask(image: Image, head: Bool) -> Bool:
             if not seed.any():
                 break
             # Towards the neck the brain only gets smaller; a tight limit keeps the orbits out.
-            limit = max(0.08 * radius, 4 * unit) if direction > 0 else 3 * unit
+            limit = max(0.2 * radius, 4 * unit) if direction > 0 else max(0.05 * radius, 3 * unit)
             found = _watershed(image[z], head[z], seed, _dilated(previous, limit), unit)
             compact = _opened(found, 0.3 * _radius(found)).sum() > 0.6 * found.sum()
             if found.sum() < 0.06 * brain[first].sum() or not compact:

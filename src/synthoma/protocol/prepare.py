@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from synthoma.cohort import SplitOptions, assign_splits, create_cohort
 from synthoma.errors import ScanError, describe
 from synthoma.preprocessing import PreprocessingOptions, preprocess, sample
-from synthoma.records import Lineage, Samples, SourceFile
+from synthoma.records import Grid, Lineage, Samples, SourceFile
 from synthoma.scans import Case, DataOptions, find, read
 from synthoma.storage import check_new, text_sha256
 
@@ -24,6 +24,7 @@ class _Prepared:
     case: Case
     samples: Samples | None = None
     source: tuple[SourceFile, ...] = ()
+    grids: Mapping[str, Grid] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     reason: str = ""
 
@@ -84,7 +85,7 @@ def prepare(
                     raise ScanError(result.reason)
                 writer.note(f"left out {case.name}: {result.reason}")
                 continue
-            writer.add(result.samples, ids=_ids(case, result.samples))
+            writer.add(result.samples, ids=_ids(case, result.samples), scan=case.name, grids=result.grids)
             files += [file.sha256 for file in result.source]
             for note in result.notes:
                 writer.note(f"{case.name}: {note}")
@@ -122,8 +123,10 @@ def _prepared(
 
 def _one(case: Case, data: DataOptions, preprocessing: PreprocessingOptions) -> _Prepared:
     try:
-        scan = preprocess(read(case, data), preprocessing)
-        return _Prepared(case, sample(scan, preprocessing), scan.source, scan.notes)
+        scan = read(case, data)
+        prepared = preprocess(scan, preprocessing)
+        grids = {"as_read": scan.grid, "prepared": prepared.grid}
+        return _Prepared(case, sample(prepared, preprocessing), scan.source, grids, prepared.notes)
     except ScanError as error:
         return _Prepared(case, reason=str(error).splitlines()[0])
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from synthoma.records.lineage import Lineage
+from synthoma.records.scan import Grid
 
 __all__ = ["BODY", "COLUMNS", "SCHEMA_VERSION", "Cohort", "Samples"]
 
@@ -21,6 +22,7 @@ BODY = "body"
 COLUMNS: Mapping[str, type] = {
     "id": str,  # unique in the cohort: patient, axis and slice
     "patient": str,
+    "scan": str,  # which scan of the patient: one has several where there are several time points
     "site": str,
     "label": str,  # class of the sample: "tumour", "tumour-free", or what the source says
     "split": str,  # "train", "validation", "test", or "" before a split
@@ -82,6 +84,8 @@ class Cohort:
     """Synthetic only: the channels (``mask`` among them) that the images were made from; empty when from noise."""
     lineages: Mapping[str, Lineage]
     """By id; the table's column ``lineage`` refers to them."""
+    grids: Mapping[str, Mapping[str, Grid]] = field(default_factory=dict)
+    """Scan → its grid ``as_read`` and ``prepared``: where the samples of the column ``scan`` lie in the patient."""
     notes: tuple[str, ...] = ()
     """What preparation had to say: patients left out and why, missing channels, …"""
 

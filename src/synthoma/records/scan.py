@@ -53,6 +53,21 @@ class Grid:
             tuple((float(row[0]), float(row[1]), float(row[2])) for row in unit),
         )
 
+    def to_json(self) -> dict[str, Any]:
+        """As a dictionary for JSON: shape (z, y, x), NIfTI affine, axis codes."""
+        return {
+            "shape": list(self.shape),
+            "affine": self.affine.tolist(),
+            "orientation": self.orientation,
+            "known": self.known,
+        }
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> Self:
+        """Back from :meth:`to_json`."""
+        grid = cls.from_affine(tuple(content["shape"]), np.asarray(content["affine"], dtype=np.float64))
+        return replace(grid, known=bool(content["known"]))
+
     @property
     def affine(self) -> NDArray[np.float64]:
         """The NIfTI affine (4, 4), which maps (x, y, z) array indices to world."""

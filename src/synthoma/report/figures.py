@@ -12,7 +12,7 @@ from typing import Any
 from synthoma.records import Measurement
 from synthoma.report.content import LogLine
 
-__all__ = ["Chart", "curve_chart", "interval_chart", "learning_charts"]
+__all__ = ["Chart", "curve_charts", "interval_chart", "learning_charts"]
 
 MAIN, INK, MUTED, RULE = "#0b5563", "#1b2226", "#55606a", "#c9d0d6"
 OTHERS = ("#b4581a", "#6a4c93", "#5b7a1e", "#9b2c4a", "#4a6fa5", "#7a6a3a")
@@ -69,9 +69,29 @@ def learning_charts(log: Sequence[LogLine], variants: Mapping[str, Sequence[LogL
     return [chart for chart in charts if chart is not None]
 
 
-def curve_chart(name: str, curve: Any) -> Chart | None:
-    """Draw ``{axis: values, arm: values, …}``, its first entry the horizontal axis; ``None`` if it is not of that form."""
-    if not isinstance(curve, Mapping) or len(curve) < 2:
+def curve_charts(curves: Mapping[str, Any]) -> tuple[list[Chart], list[str]]:
+    """The curves that can be drawn, and the names of the others.
+
+    A curve is ``{axis: values, arm: values, …}``, its first entry the horizontal axis; the axis may also stand beside
+    it, under the curve's name and the axis' (``spectrum`` and ``spectrum_frequency``).
+    """
+    axes = {name: values for name, values in curves.items() if _is_numbers(values)}
+    charts, left = [], []
+    for name, curve in curves.items():
+        if name in axes or not isinstance(curve, Mapping):
+            continue
+        beside = {key.removeprefix(f"{name}_"): x for key, x in axes.items() if key.startswith(f"{name}_")}
+        chart = _curve_chart(name, {**beside, **curve})
+        if chart is None:
+            left.append(name)
+        else:
+            charts.append(chart)
+    left += [name for name, values in curves.items() if name not in axes and not isinstance(values, Mapping)]
+    return charts, left
+
+
+def _curve_chart(name: str, curve: Mapping[str, Any]) -> Chart | None:
+    if len(curve) < 2:
         return None
     (axis, x), *arms = curve.items()
     if not all(_is_numbers(y) and len(y) == len(x) for y in (x, *(y for _, y in arms))):
@@ -79,9 +99,9 @@ def curve_chart(name: str, curve: Any) -> Chart | None:
     lines = [_Line(str(arm), x, y) for arm, y in arms]
     values = [v for line in lines for v in line.y if v is not None and v > 0]
     wide = bool(values) and max(values) > 100 * min(values)
-    title = f"{name.replace('-', ' ').capitalize()}"
-    y_label = f"{name.replace('-', ' ')} (log scale)" if wide else ""
-    return _chart(lines, title, str(axis).replace("_", " "), y_label, log_scale=wide, width=4.2)
+    title, words = name.replace("-", " ").replace("_", " "), str(axis).replace("_", " ")
+    y_label = f"{title} (log scale)" if wide else title
+    return _chart(lines, title[:1].upper() + title[1:], words, y_label, log_scale=wide, width=4.2)
 
 
 def interval_chart(measurements: Sequence[Measurement], main: str, title: str, unit: str) -> Chart | None:
@@ -230,7 +250,7 @@ def _is_numbers(values: Any) -> bool:
 
 
 def _plain(text: str, length: int) -> str:
-    """A name of the user's as Matplotlib shall write it: no longer than ``length``, a dollar sign no start of a formula."""
+    """A name of the user's as Matplotlib shall write it: no longer than ``length``, no dollar sign a formula."""
     return (text if len(text) <= length else text[: length - 1] + "…").replace("$", r"\$")
 
 

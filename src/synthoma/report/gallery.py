@@ -66,11 +66,9 @@ def spread_ranks(patients: Sequence[str], count: int) -> list[int]:
     n = len(patients)
     if n <= count:
         return list(range(n))
-    chosen = list(dict.fromkeys([0, (n - 1) // 2, n - 1]))[:count]
-    for goal in np.linspace(0, n - 1, count):
-        if len(chosen) == count:
-            break
-        if min(abs(goal - rank) for rank in chosen) < 0.5:
+    chosen = [0, (n - 1) // 2, n - 1]
+    for goal in np.linspace(0, n - 1, count)[1:-1]:
+        if len(chosen) == count or goal == (n - 1) / 2:
             continue
         shown = {patients[rank] for rank in chosen}
         free = [rank for rank in range(n) if rank not in chosen]

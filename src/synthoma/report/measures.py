@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from synthoma.records import Measurement
 from synthoma.report.tables import Cell, Table
@@ -25,7 +25,6 @@ __all__ = [
 
 FAMILIES: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "similarity": ("Similarity to the real image", ("ssim", "psnr", "mae", "mse", "nrmse")),
-    "difference": ("Difference of the GAN to the others, paired by patient", ()),
     "distribution": (
         "Distribution",
         ("frechet", "fid", "kid", "precision", "recall", "density", "coverage", "diversity", "two-sample", "radiomics"),
@@ -45,15 +44,18 @@ FAMILIES: Mapping[str, tuple[str, tuple[str, ...]]] = {
     ),
     "other": ("Other measurements", ()),
 }
-"""Family → its heading, and how the names of its measurements begin. What fits nowhere is shown under *other*; what
-ends in ``-difference`` is one."""
+"""Family → its heading, and how the names of its measurements begin. What fits nowhere is shown under *other*."""
 
 MAIN_ARMS = ("synthetic", "reconstruct", "gan")
 BASELINES = ("source", "least", "mean")
 ACRONYMS = ("ssim", "psnr", "mae", "mse", "nrmse", "kid", "fid", "auc", "hu", "db", "f1")
-_WITHOUT_MAIN = ("difference", "utility", "clipping")
+_WITHOUT_MAIN = ("utility", "clipping")
 """Families whose arms are no competitors of the GAN."""
-_REGIONS = ("body", "lesion", "frame")
+MOST_COLUMNS = 5
+"""Measures in one table; more are shown in several, so that a page of A4 holds them."""
+FLOOR_OF = "floor of "
+_KINDS = ("value", "difference", "median")
+_REGIONS = ("body", "frame", "lesion")
 
 
 @dataclass
@@ -86,7 +88,7 @@ def is_baseline(arm: str) -> bool:
 
 def beside(measurement: Measurement, measurements: Sequence[Measurement]) -> list[Measurement]:
     """The same measure of the other arms, in the same region and against the same images; no floors."""
-    family = family_of(measurement, measurements)
+    family = family_of(measurement)
     same = (measurement.name, measurement.region, measurement.compared)
     return [
         m
@@ -104,57 +106,79 @@ def worse_than(measurement: Measurement, others: Sequence[Measurement]) -> list[
     return [m.arm for m in others if m.value is not None and sign * (m.value - value) > 0]
 
 
-def family_of(measurement: Measurement, measurements: Sequence[Measurement]) -> str:
+def family_of(measurement: Measurement) -> str:
     """The family whose names a measurement's name begins with, else ``other``."""
     name = measurement.name.lower()
-    if name.split("[")[0].endswith("-difference"):
-        return "difference"
-    if name.startswith(("precision", "recall")):  # of a generator, or of a classifier: then an arm ``real`` has one too
-        classifier = any(m.name == measurement.name and m.arm == "real" for m in measurements)
-        return "utility" if classifier else "distribution"
+    if name.startswith(("precision", "recall")):  # of a generator, in a region; or of a classifier, of the whole image
+        return "distribution" if measurement.region else "utility"
     fits = [
-        (len(begin), family) for family, (_, begins) in FAMILIES.items() for begin in begins if name.startswith(begin)
+        (len(start), family) for family, (_, starts) in FAMILIES.items() for start in starts if name.startswith(start)
     ]
     return max(fits)[1] if fits else "other"
 
 
 def family_tables(family: str, measurements: Sequence[Measurement], methods: Methods) -> list[Table]:
-    """The tables of one family: one a region, the body first; medians in tables of their own, behind the rest."""
-    members = [m for m in measurements if family_of(m, measurements) == family]
+    """The tables of one family: values, then differences, then medians; each the body first; wide ones in parts."""
+    members = [m for m in measurements if family_of(m) == family]
     order = {region: at for at, region in enumerate(_REGIONS)}
-    groups = sorted({(_is_median(m), m.region) for m in members}, key=lambda g: (g[0], order.get(g[1], 9), g[1]))
-    return [
-        _pivot(family, region, [m for m in members if (_is_median(m), m.region) == (median, region)], methods, median)
-        for median, region in groups
-    ]
+    groups = sorted({(_kind(m), m.region) for m in members}, key=lambda g: (_KINDS.index(g[0]), order.get(g[1], 9), g))
+    tables = []
+    for kind, region in groups:
+        group = [m for m in members if (_kind(m), m.region) == (kind, region)]
+        for names in _alike(group):
+            parts = -(-len(names) // MOST_COLUMNS)
+            width = -(-len(names) // parts)
+            for start in range(0, len(names), width):
+                part = names[start : start + width]
+                tables.append(_pivot(family, kind, region, [m for m in group if m.name in part], methods))
+    return tables
 
 
-def _pivot(family: str, region: str, members: Sequence[Measurement], methods: Methods, median: bool) -> Table:
+def _alike(members: Sequence[Measurement]) -> list[list[str]]:
+    """The names, together where they are compared with the same: a table of others would be full of gaps."""
+    against: dict[str, set[str]] = {}
+    for m in members:
+        against.setdefault(m.name, set()).update(set() if m.compared.startswith(FLOOR_OF) else {m.compared})
+    groups: dict[frozenset[str], list[str]] = {}
+    for name, compared in against.items():
+        groups.setdefault(frozenset(compared), []).append(name)
+    return list(groups.values())
+
+
+def _pivot(family: str, kind: str, region: str, members: Sequence[Measurement], methods: Methods) -> Table:
     main = main_arm(members)
     keys = list(dict.fromkeys((m.arm, m.compared) for m in members))
-    keys.sort(key=lambda key: (key[0] != main, is_baseline(key[0]), _is_floor(family, key[0])))
+    # An arm's floor stands below it, the GAN's arm first, the baselines last.
+    owners = {key: key[1].removeprefix(FLOOR_OF) if key[1].startswith(FLOOR_OF) else key[0] for key in keys}
+    keys.sort(key=lambda key: (owners[key] != main, is_baseline(owners[key]), _is_floor(family, key[0])))
+    arms = list(dict.fromkeys(owners[key] for key in keys))
+    keys.sort(key=lambda key: arms.index(owners[key]))
     names = list(dict.fromkeys(m.name for m in members))
-    compared = {against for _, against in keys if against}
+    compared = {against for _, against in keys if against and not against.startswith(FLOOR_OF)}
     rows: list[tuple[Cell | str, ...]] = []
     for arm, against in keys:
         here = [m for m in members if (m.arm, m.compared) == (arm, against)]
         cells = [_cell([m for m in here if m.name == name], members, family, main, methods) for name in names]
-        sign = " − " if family == "difference" else " against "
-        floor = " (floor)" if family == "distribution" and _is_floor(family, arm) and "floor" not in arm else ""
-        heading = (
-            arm + floor + (f"{sign}{against}" if against and (len(compared) > 1 or family == "difference") else "")
-        )
+        heading = _row_heading(arm, against, kind, several=len(compared) > 1)
         rows.append((heading, *cells, ", ".join(dict.fromkeys(f"{m.n_patients} ({m.n_images})" for m in here))))
-    columns = [_heading(next(m for m in members if m.name == name)) for name in names]
     where = {"body": "over the body", "lesion": "over the lesion", "frame": "over the whole frame", "": ""}
-    caption = where.get(region, f"over {region}") or ("" if compared else "all arms")
-    if len(compared) == 1 and family != "difference":
-        caption += (", " if caption else "") + f"against {next(iter(compared))}"
-    caption = caption[:1].upper() + caption[1:] if caption else "By arm"
-    caption += ", median over patients" if median else ""
-    main_row = 0 if family not in _WITHOUT_MAIN and keys[0][0] == main else -1
-    columns = ["Difference" if family == "difference" else "Arm", *columns, "Patients (images)"]
-    return Table(caption, tuple(columns), tuple(rows), main_row=main_row, minor=median)
+    said = ["differences" if kind == "difference" else "", where.get(region, f"over {region}")]
+    said += [f"against {next(iter(compared))}" if len(compared) == 1 and kind != "difference" else ""]
+    said += ["median over patients" if kind == "median" else ""]
+    caption = ", ".join(text for text in said if text) or "by arm"
+    columns = [_heading(next(m for m in members if m.name == name)) for name in names]
+    columns = ["Difference" if kind == "difference" else "Arm", *columns, "Patients (images)"]
+    main_row = 0 if kind != "difference" and family not in _WITHOUT_MAIN and keys[0][0] == main else -1
+    caption = caption[:1].upper() + caption[1:]
+    return Table(caption, tuple(columns), tuple(rows), main_row=main_row, minor=kind == "median")
+
+
+def _row_heading(arm: str, against: str, kind: str, *, several: bool) -> str:
+    if against.startswith(FLOOR_OF):
+        return f"{arm}, {against}"
+    if against and kind == "difference":
+        return f"{arm} − {against}"
+    return f"{arm} against {against}" if against and several else arm
 
 
 def _cell(
@@ -164,17 +188,17 @@ def _cell(
         return Cell("—")
     m = here[0]
     others = beside(m, members)
-    best, flag = False, ""
-    if family == "difference":
-        flag = "worse" if m.value is not None and (m.value < 0 if m.better == "higher" else m.value > 0) else ""
+    best, flag, sign = False, "", ""
+    if _kind(m) == "difference":
+        flag = "worse" if worse_than(m, [replace(m, arm="none", value=0.0)]) else ""
+        sign = "+" if (m.value or 0) > 0 else ""
     elif others and m.better and m.value is not None and not _is_floor(family, m.arm):
         losers = worse_than(m, others)
-        best = not losers
-        flag = f"worse than {' and '.join(losers)}" if m.arm == main and family not in _WITHOUT_MAIN else ""
-        flag = flag if losers else ""
-    # The same name, arm and comparison twice: show both. A difference carries its sign.
-    texts = [("+" if family == "difference" and (o.value or 0) > 0 else "") + format_value(o.value) for o in here]
-    return Cell("; ".join(texts), _interval(m), flag, best, methods.number(m))
+        best = not losers and any(worse_than(other, [m]) for other in others)  # where all are equal, none is
+        if losers and m.arm == main and family not in _WITHOUT_MAIN:
+            flag = f"worse than {' and '.join(losers)}"
+    text = "; ".join(format_value(o.value) for o in here)  # the same name, arm and comparison twice: show both
+    return Cell(sign + text, _interval(m), flag, best, methods.number(m))
 
 
 def every_measurement(measurements: Sequence[Measurement], methods: Methods) -> Table:
@@ -225,8 +249,9 @@ def _interval(m: Measurement) -> str:
 def _heading(m: Measurement) -> str:
     known = {"": "", "1": "", "arbitrary": " (arbitrary units)"}
     unit = known.get(m.unit, f" ({m.unit})")
-    arrow = {"higher": " ↑", "lower": " ↓"}.get(m.better, "")
-    return f"{measure_label(m.name)}{unit}{arrow}"
+    arrow = {"higher": "\u00a0↑", "lower": "\u00a0↓"}.get(m.better, "")
+    name = m.name.replace(f"-{_kind(m)}", "")  # the table's caption says it
+    return f"{measure_label(name)}{unit}{arrow}"
 
 
 def _is_floor(family: str, arm: str) -> bool:
@@ -234,5 +259,7 @@ def _is_floor(family: str, arm: str) -> bool:
     return family in ("distribution", "structure") and arm.lower().startswith(("real", "floor"))
 
 
-def _is_median(m: Measurement) -> bool:
-    return m.name.split("[")[0].endswith("-median")
+def _kind(m: Measurement) -> str:
+    """``value``, ``difference`` or ``median``, from the end of the name."""
+    name = m.name.split("[")[0]
+    return next((kind for kind in _KINDS if name.endswith(f"-{kind}")), "value")

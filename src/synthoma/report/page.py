@@ -78,9 +78,7 @@ def _parts(content: ReportContent) -> dict[str, Any]:
         if method in content.synthetic
         and (shown := gallery.edit_gallery(real, content.synthetic[method], method)) is not None
     ]
-    curves = [
-        chart for name, curve in content.curves.items() if (chart := figures.curve_chart(name, curve)) is not None
-    ]
+    curves, curves_left = figures.curve_charts(content.curves)
     families = {
         title: found
         for family, (title, _) in measures.FAMILIES.items()
@@ -105,6 +103,7 @@ def _parts(content: ReportContent) -> dict[str, Any]:
         "difference_top": DIFFERENCE_TOP,
         "learning": figures.learning_charts(content.log, content.variants),
         "curves": curves,
+        "curves_left": curves_left,
         "families": families,
         "methods": methods.numbers,
         "every": measures.every_measurement(measurements, methods),

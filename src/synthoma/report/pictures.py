@@ -51,7 +51,7 @@ class Frame:
     @classmethod
     def around(cls, masks: Array, margin: int = 3) -> Frame:
         """The box around everything set in ``masks`` (n, y, x), with a margin; the whole plane if nothing is."""
-        union: NDArray[np.bool_] = np.asarray(masks, dtype=bool).any(axis=0)
+        union: NDArray[np.bool_] = np.logical_or.reduce(np.asarray(masks, dtype=bool), axis=0)
         height, width = union.shape
         rows, columns = np.flatnonzero(union.any(axis=1)), np.flatnonzero(union.any(axis=0))
         if not len(rows):

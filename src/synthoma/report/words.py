@@ -95,7 +95,7 @@ def standing_warnings(content: ReportContent) -> list[str]:
         "For research only: nothing here is fit for diagnosis or treatment.",
         "Synthetic is not anonymous: a generator can repeat what it was trained on.",
     ]
-    if not any(family_of(m, content.measurements) == "privacy" for m in content.measurements):
+    if not any(family_of(m) == "privacy" for m in content.measurements):
         warnings.append(
             "The privacy audit has not been run: whether a patient was copied is not known. Do not release the cohort."
         )

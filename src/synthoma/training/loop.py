@@ -6,29 +6,32 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from synthoma.cohort import Batches, check_splits
 from synthoma.errors import CohortError, Interrupted, SettingError, describe
-from synthoma.gans import GANS, ConditionalGAN, GanOptions, Layout
-from synthoma.gans.checkpoints import load_arrays, load_checkpoint, save_checkpoint, to_arrays
-from synthoma.records import Checkpoint, Cohort, Lineage
+from synthoma.gans import GANS, GanOptions, Layout
+from synthoma.gans.checkpoints import load_checkpoint, save_checkpoint
+from synthoma.records import Cohort, Lineage
 from synthoma.seeding import child_seed
 from synthoma.training.averaging import Average
 from synthoma.training.hardware import device_for, precision_for
 from synthoma.training.options import TrainingOptions
-from synthoma.training.progress import training_progress
+from synthoma.training.progress import Update, training_progress
 from synthoma.training.run_folder import RunFolder
+from synthoma.training.state import State, not_finite
 from synthoma.training.validation import score, spread, write_preview
 
 __all__ = ["learning_rate_factor", "train"]
 
+Rows = NDArray[np.intp]
 LOOK_EVERY_SECONDS = 1.0  # reading a loss waits for the device: not every step
 
 
@@ -60,7 +63,7 @@ def train(
     if len(rows) == 0:
         raise CohortError(describe(cohort.path, "samples in split 'train'", "none", "Prepare it again with a split."))
     device = device_for(options.device)
-    precision = precision_for(options.precision, device)
+    precision_for(options.precision, device)  # refuses before anything is written
     folder = RunFolder(out)
     lineage = _lineage(cohort, rows, gan_options, options)
     asked = {
@@ -74,105 +77,116 @@ def train(
         gan = GANS[gan_options.method](gan_options, Layout.of(cohort), device)  # before the folder: it checks settings
         if folder.begin(asked, resume=resume) and folder.finished:
             return folder.path
-        average = Average(gan.networks[gan.averaged], options.average_decay)
+        state = State(gan, Average(gan.networks[gan.averaged], options.average_decay), asked, lineage)
         if folder.last.is_file():
-            state = load_checkpoint(folder.last)
-            step, best = _restore(state, gan, average), state.scalars["best"]
-            folder.truncate_log(step)
+            state.restore(load_checkpoint(folder.last), str(folder.last))
         else:
             gan.start(cohort, rows)
-            average.network.load_state_dict(gan.networks[gan.averaged].state_dict())
-            step, best = 0, None
-        _run(cohort, rows, gan, average, folder, asked, lineage, options, precision, step, best, title, stop_after)
+            state.average.network.load_state_dict(gan.networks[gan.averaged].state_dict())
+        folder.truncate_log(state.step)
+        _run(cohort, rows, state, folder, options, title, stop_after)
     folder.finish()
     return folder.path
 
 
 def _run(
     cohort: Cohort,
-    rows: np.typing.NDArray[np.intp],
-    gan: ConditionalGAN,
-    average: Average,
+    rows: Rows,
+    state: State,
     folder: RunFolder,
-    asked: Mapping[str, Any],
-    lineage: Lineage,
     options: TrainingOptions,
-    precision: torch.dtype,
-    step: int,
-    best: float | None,
     title: str,
     stop_after: int | None,
 ) -> None:
+    """Epoch after epoch from where ``state`` is; what is done between two epochs."""
+    gan, network = state.gan, state.average.network
+    precision = precision_for(options.precision, gan.device)
     batches = Batches(
         cohort, rows, batch_size=min(options.batch_size, len(rows)), seed=options.seed, augment=options.augment
     )
     validation = spread(cohort.rows(split="validation", origin="real"), options.validation_samples)
     preview = spread(validation if len(validation) else rows, 4)
     steps = options.epochs * len(batches)
+    with training_progress(title, steps, state.step) as show, _stopping() as stopped:
 
-    def save(path: Path, *, whole: bool) -> None:
-        save_checkpoint(path, _snapshot(gan, average, asked, lineage, step, best, whole=whole))
+        def stop() -> bool:
+            return stopped.is_set() or state.step == stop_after
 
-    with training_progress(title, steps, step) as show, _stopping() as stopped:
-        for epoch in range(step // len(batches), options.epochs):
-            for network in gan.networks.values():
-                network.train()
-            sums: dict[str, torch.Tensor] = {}
-            begun = looked = time.perf_counter()
-            waited, first = 0.0, step
-            ready = time.perf_counter()
-            for batch in batches.epoch(epoch, skip=step - epoch * len(batches)):
-                images = batch.images.to(gan.device, non_blocking=True)
-                masks = batch.masks.to(gan.device, non_blocking=True)
-                waited += time.perf_counter() - ready
-                rate = gan.options.learning_rate * learning_rate_factor(step / steps, options.decay_from)
-                for optimiser in gan.optimisers.values():
-                    for group in optimiser.param_groups:
-                        group["lr"] = rate
-                losses = gan.step(images, masks, precision)
-                step += 1
-                average.update(gan.networks[gan.averaged], step)
-                for name, loss in losses.items():
-                    sums[name] = sums[name] + loss if name in sums else loss
-                if time.perf_counter() - looked > LOOK_EVERY_SECONDS:
-                    looked = time.perf_counter()
-                    seconds = looked - begun
-                    show(step, _finite(losses, step), (step - first) * batches.batch_size / seconds)
-                if stopped.is_set() or step == stop_after:
-                    save(folder.last, whole=True)
-                    raise Interrupted(
-                        f"Stopped after {step} of {steps} steps; the state is saved in {folder.last}.\n"
-                        "Go on with --resume (synthoma train), or run the same synthoma run again."
-                    )
-                ready = time.perf_counter()
-            seconds = time.perf_counter() - begun
-            means = {name: value / (step - first) for name, value in sums.items()}
-            folder.log(
-                {
-                    "kind": "train",
-                    "epoch": epoch + 1,
-                    "step": step,
-                    "seconds": round(seconds, 3),
-                    "images_per_second": round((step - first) * batches.batch_size / seconds, 3),
-                    "data_wait_share": round(waited / seconds, 5),
-                    "learning_rate": rate,
-                    "losses": _finite(means, step),
-                }
-            )
-            done = epoch + 1
-            final = done == options.epochs
-            if len(validation) and (done % options.validate_every == 0 or final):
-                values = score(gan, average.network, cohort, validation)
-                value = values[options.best_by]
-                better = math.isfinite(value) and (best is None or value > best)
-                best = value if better else best
-                folder.log({"kind": "validation", "epoch": done, "step": step, **values, "best": better})
-                if better:
-                    save(folder.best, whole=False)
-            if done % options.preview_every == 0 or final:
-                write_preview(folder.path / "preview" / f"epoch-{done:04d}.png", gan, average.network, cohort, preview)
-            if done % options.checkpoint_every == 0 or final:
-                save(folder.last, whole=True)
+        for epoch in range(state.step // len(batches), options.epochs):
+            record = _epoch(state, batches, epoch, options, precision, show, stop)
+            state.check_finite()
+            done, final = epoch + 1, epoch + 1 == options.epochs
+            if record is not None:  # None: stopped within the epoch
+                folder.log(record)
+                if len(validation) and (done % options.validate_every == 0 or final):
+                    _validate(state, folder, cohort, validation, done, options.best_by)
+                if done % options.preview_every == 0 or final:
+                    write_preview(folder.path / "preview" / f"epoch-{done:04d}.png", gan, network, cohort, preview)
+            if record is None or done % options.checkpoint_every == 0 or final or stop():
+                save_checkpoint(folder.last, state.checkpoint(whole=True))
+            if record is None or stop():
+                raise Interrupted(
+                    f"Stopped after {state.step} of {steps} steps; the state is saved in {folder.last}.\n"
+                    "Go on with --resume (synthoma train), or run the same synthoma run again."
+                )
+
+
+def _epoch(
+    state: State,
+    batches: Batches,
+    epoch: int,
+    options: TrainingOptions,
+    precision: torch.dtype,
+    show: Update,
+    stop: Callable[[], bool],
+) -> dict[str, Any] | None:
+    """One epoch, or what is left of it; its record for the log, or ``None`` when it was stopped before its end."""
+    gan, steps = state.gan, options.epochs * len(batches)
+    for network in gan.networks.values():
+        network.train()
+    sums: dict[str, torch.Tensor] = {}
+    first, end, waited = state.step, (epoch + 1) * len(batches), 0.0
+    begun = looked = ready = time.perf_counter()
+    for batch in batches.epoch(epoch, skip=first - epoch * len(batches)):
+        images = batch.images.to(gan.device, non_blocking=True)
+        masks = batch.masks.to(gan.device, non_blocking=True)
+        waited += time.perf_counter() - ready
+        rate = gan.options.learning_rate * learning_rate_factor(state.step / steps, options.decay_from)
+        for optimiser in gan.optimisers.values():
+            for group in optimiser.param_groups:
+                group["lr"] = rate
+        losses = gan.step(images, masks, precision)
+        state.step += 1
+        state.average.update(gan.networks[gan.averaged], state.step)
+        for name, loss in losses.items():
+            sums[name] = sums[name] + loss if name in sums else loss
+        if time.perf_counter() - looked > LOOK_EVERY_SECONDS:
+            looked = time.perf_counter()
+            show(state.step, _finite(losses, state.step), (state.step - first) * batches.batch_size / (looked - begun))
+        if state.step < end and stop():
+            return None
+        ready = time.perf_counter()
+    seconds, done = time.perf_counter() - begun, state.step - first
+    return {
+        "kind": "train",
+        "epoch": epoch + 1,
+        "step": state.step,
+        "seconds": round(seconds, 3),
+        "images_per_second": round(done * batches.batch_size / seconds, 3),
+        "data_wait_share": round(waited / seconds, 5),
+        "learning_rate": rate,
+        "losses": _finite({name: value / done for name, value in sums.items()}, state.step),
+    }
+
+
+def _validate(state: State, folder: RunFolder, cohort: Cohort, rows: Rows, epoch: int, best_by: str) -> None:
+    """Score the averaged generator on validation patients; keep it when it is the best so far."""
+    values = score(state.gan, state.average.network, cohort, rows)
+    better = state.best is None or values[best_by] > state.best
+    if better:
+        state.best = values[best_by]
+        save_checkpoint(folder.best, state.checkpoint(whole=False))
+    folder.log({"kind": "validation", "epoch": epoch, "step": state.step, **values, "best": better})
 
 
 def learning_rate_factor(progress: float, decay_from: float) -> float:
@@ -180,9 +194,7 @@ def learning_rate_factor(progress: float, decay_from: float) -> float:
     return 1.0 if progress < decay_from or decay_from == 1 else (1 - progress) / (1 - decay_from)
 
 
-def _lineage(
-    cohort: Cohort, rows: np.typing.NDArray[np.intp], gan_options: GanOptions, options: TrainingOptions
-) -> Lineage:
+def _lineage(cohort: Cohort, rows: Rows, gan_options: GanOptions, options: TrainingOptions) -> Lineage:
     """What the generator is made from. Validation patients choose its checkpoint, so it has seen them, too."""
     seen = set(cohort.table["patient"][rows].tolist())
     seen |= set(cohort.table["patient"][cohort.rows(split="validation", origin="real")].tolist())
@@ -195,60 +207,12 @@ def _lineage(
     )
 
 
-def _snapshot(
-    gan: ConditionalGAN,
-    average: Average,
-    asked: Mapping[str, Any],
-    lineage: Lineage,
-    step: int,
-    best: float | None,
-    *,
-    whole: bool,
-) -> Checkpoint:
-    """The state after ``step`` steps; ``whole`` adds what only going on needs."""
-    arrays = to_arrays(f"averages/{gan.averaged}", average.network.state_dict())
-    if whole:
-        for name, network in gan.networks.items():
-            arrays |= to_arrays(f"networks/{name}", network.state_dict())
-        for name, optimiser in gan.optimisers.items():
-            for index, state in optimiser.state_dict()["state"].items():
-                arrays |= to_arrays(f"optimisers/{name}/{index}", state)
-        arrays["random/cpu"] = torch.get_rng_state().numpy()
-        if gan.device.type == "cuda":
-            arrays["random/cuda"] = torch.cuda.get_rng_state(gan.device).numpy()
-    return Checkpoint(step=step, arrays=arrays, scalars={"best": best}, options=dict(asked), lineage=lineage)
-
-
-def _restore(state: Checkpoint, gan: ConditionalGAN, average: Average) -> int:
-    """Put a whole state back; returns the steps done."""
-    load_arrays(average.network, state.part(f"averages/{gan.averaged}"), "checkpoint")
-    for name, network in gan.networks.items():
-        load_arrays(network, state.part(f"networks/{name}"), "checkpoint")
-    for name, optimiser in gan.optimisers.items():
-        moments: dict[int, dict[str, torch.Tensor]] = {}
-        for key, array in state.part(f"optimisers/{name}").items():
-            index, field = key.split("/")
-            moments.setdefault(int(index), {})[field] = torch.from_numpy(np.array(array))
-        optimiser.load_state_dict({"state": moments, "param_groups": optimiser.state_dict()["param_groups"]})
-    torch.set_rng_state(torch.from_numpy(np.array(state.arrays["random/cpu"])))
-    if "random/cuda" in state.arrays and gan.device.type == "cuda":
-        torch.cuda.set_rng_state(torch.from_numpy(np.array(state.arrays["random/cuda"])), gan.device)
-    return state.step
-
-
 def _finite(losses: Mapping[str, torch.Tensor], step: int) -> dict[str, float]:
     """The losses as numbers; one that is not finite ends the run, whose last saved state stays good."""
     values = {name: float(loss) for name, loss in losses.items()}
     for name, value in values.items():
         if not math.isfinite(value):
-            raise SettingError(
-                describe(
-                    f"loss '{name}' at step {step}",
-                    "a finite number",
-                    value,
-                    "Try training.precision=float32 or a smaller gan.learning_rate; the last saved state is good.",
-                )
-            )
+            raise SettingError(not_finite(f"loss '{name}'", step, value))
     return values
 
 

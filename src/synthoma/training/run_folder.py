@@ -46,9 +46,9 @@ class RunFolder:
                 )
             self._same(options)
             return self.last.is_file()
-        if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
-            found = "other files in it" if self.path.is_dir() else "a file"
-            raise OutputError(describe(self.path, "a new folder or that of a run", found, "Choose another --out."))
+        if self.path.exists() and (not self.path.is_dir() or any(f.suffix != ".partial" for f in self.path.iterdir())):
+            found = "one with other files" if self.path.is_dir() else "a file"
+            raise OutputError(describe(self.path, "a new folder, or that of a run", found, "Choose another --out."))
         with writable(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
         write_json(self.path / "run.json", {"options": options, "finished": False})

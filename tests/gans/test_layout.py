@@ -1,0 +1,53 @@
+"""What a GAN knows of a cohort, and how it refuses what the cohort does not have."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+
+from synthoma.errors import SettingError
+from synthoma.gans import MASK, Layout
+from synthoma.records import Cohort
+
+LAYOUT = Layout(("t1", "t2", "flair"), ("body", "core", "oedema"), (32, 32))
+
+
+def test_of_a_cohort(ellipse_cohort: Cohort) -> None:
+    assert Layout.of(ellipse_cohort) == Layout(("t1", "flair"), ("body", "core", "oedema"), (32, 32))
+
+
+def test_json_and_back() -> None:
+    assert Layout.from_json(json.loads(json.dumps(LAYOUT.to_json()))) == LAYOUT
+
+
+def test_a_mask_is_a_channel_a_part() -> None:
+    assert LAYOUT.width(("t1", MASK)) == 3
+    assert LAYOUT.width(("flair",)) == 1
+
+
+def test_stack_keeps_the_order_asked_for() -> None:
+    images, masks = torch.rand(2, 3, 32, 32), torch.randint(0, 2, (2, 3, 32, 32), dtype=torch.uint8)
+    stacked = LAYOUT.stack(("flair", MASK, "t1"), images, masks)
+    assert stacked.dtype == torch.float32
+    assert torch.equal(stacked[:, 0], images[:, 2])
+    assert torch.equal(stacked[:, 3], images[:, 0])
+    for channel, mask in ((1, 1), (2, 2)):  # not the body
+        assert torch.equal(stacked[:, channel] == 1, masks[:, mask] == 1)
+        assert torch.equal(stacked[:, channel] == -1, masks[:, mask] == 0)
+
+
+@pytest.mark.parametrize(
+    ("name", "remedy"), [("flare", "Did you mean 'flair'?"), ("masks", "Did you mean 'mask'?"), ("ct9", "Known: flair")]
+)
+def test_an_unknown_channel_names_the_nearest(name: str, remedy: str) -> None:
+    with pytest.raises(SettingError) as caught:
+        LAYOUT.check("gan.condition", ("t1", name))
+    assert f"gan.condition: expected channels of the cohort, found '{name}'" in str(caught.value)
+    assert remedy in str(caught.value)
+
+
+def test_no_mask_where_there_is_no_lesion() -> None:
+    with pytest.raises(SettingError, match="found 'mask'"):
+        Layout(("t1",), ("body",), (32, 32)).check("gan.condition", (MASK,))
