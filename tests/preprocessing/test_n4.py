@@ -22,6 +22,7 @@ def shaded(seed: int = 0) -> tuple[NDArray[np.float64], NDArray[np.float64], NDA
     return np.where(body, noisy, 0), field, body
 
 
+@pytest.mark.slow
 def test_reduces_the_field_and_keeps_the_unit(make_scan: Callable[..., Scan]) -> None:
     truth, field, body = shaded()
     scan = make_scan({"t1": truth * field, "body": body})

@@ -93,7 +93,7 @@ def is_stripped(scan: Scan) -> bool:
 def _above_the_eyes(scan: Scan, inside: Bool) -> Scan:
     """Up to eight slices at 50 to 70 % of the patient's extent, shifted so that the background is the lowest value."""
     seen = np.flatnonzero(inside.any(axis=(1, 2)))
-    slices = np.unique(np.linspace(*(seen[int(share * (len(seen) - 1))] for share in (0.5, 0.7)), 8).astype(int))
+    slices = np.unique(np.linspace(seen[int(0.5 * (len(seen) - 1))], seen[int(0.7 * (len(seen) - 1))], 8).astype(int))
     channels = {}
     for name, channel in scan.channels.items():
         outside = np.float32(background(channel)[0])
