@@ -26,13 +26,21 @@ __all__ = [
     "write_json",
 ]
 
-_FULL = {errno.ENOSPC: "a full disk", errno.EDQUOT: "a used-up disk quota"}
+_FULL = {
+    errno.ENOSPC: "a full disk",
+    errno.EDQUOT: "a used-up disk quota",
+    errno.EFBIG: "a limit on the size of files",
+}
 _CLOSED = {
     errno.EACCES: "no permission to write",
     errno.EPERM: "no permission to write",
     errno.EROFS: "a read-only disk",
 }
-_BLOCKED = {errno.ENOTDIR: "a file where a folder should be"}
+_BLOCKED = {
+    errno.ENOTDIR: "a file where a folder should be",
+    errno.EEXIST: "a file where a folder should be",
+    errno.EISDIR: "a folder where a file should be",
+}
 
 
 @contextmanager

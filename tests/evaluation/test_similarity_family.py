@@ -206,4 +206,5 @@ def test_two_target_channels_are_named(real, synthesise):
         evidence.find(name, region="body", arm="synthetic").value for name in ("ssim", "ssim[flair]", "ssim[t1]")
     )
     assert second == pytest.approx(1)
+    assert {m.name for m in evidence.measurements} <= set(evidence.definitions)
     assert mean == pytest.approx((first + second) / 2)

@@ -63,7 +63,9 @@ def test_a_network_comes_back_from_its_arrays(tmp_path: Path) -> None:
     torch.manual_seed(0)
     one, other = (nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2)) for _ in range(2))
     one(torch.randn(2, 1, 8, 8))  # moves the statistics of the norm
-    save_checkpoint(path := tmp_path / "c.safetensors", replace(a_checkpoint(), arrays=to_arrays("x", one.state_dict())))
+    save_checkpoint(
+        path := tmp_path / "c.safetensors", replace(a_checkpoint(), arrays=to_arrays("x", one.state_dict()))
+    )
     load_arrays(other, load_checkpoint(path).part("x"), str(path))
     assert all(torch.equal(value, other.state_dict()[name]) for name, value in one.state_dict().items())
 

@@ -51,9 +51,13 @@ def test_lsgan_by_hand() -> None:
 def test_the_best_discriminator_is_at_its_optimum(name: str) -> None:
     """Where real and fake logits are as wanted, the loss is at most that anywhere else; the generator's, too."""
     of_discriminator, of_generator = ADVERSARIAL[name]
-    real_best, fake_best = (torch.tensor([50.0]), torch.tensor([-50.0])) if name == "bce" else (
-        torch.tensor([1.0]),
-        torch.tensor([0.0]),
+    real_best, fake_best = (
+        (torch.tensor([50.0]), torch.tensor([-50.0]))
+        if name == "bce"
+        else (
+            torch.tensor([1.0]),
+            torch.tensor([0.0]),
+        )
     )
     assert float(of_discriminator(real_best, fake_best)) == pytest.approx(0, abs=1e-6)
     assert float(of_generator(real_best)) == pytest.approx(0, abs=1e-6)

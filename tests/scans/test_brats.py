@@ -91,6 +91,29 @@ def test_patient_and_site_of_a_name(writers, tmp_path, name, patient, site):
     assert (scan.patient, scan.site) == (patient, site)
 
 
+def test_sites_come_from_the_table_of_participants(writers, tmp_path):
+    names = ("BraTS2021_00001", "BraTS-GLI-00001-000", "TCGA-FG-6692", "TCGA-CS-4942", "X", "Y")
+    for key, name in enumerate(names):
+        writers.write_brats_case(tmp_path / name, name, key)
+    rows = ["participant_id\tage\tsite", "BraTS2021_00001\t60\tA", "BraTS-GLI-00001\t\tB", "TCGA-FG-6692\t9\tC"]
+    rows += ["sub-X\t5\tD", "Y\t5\tn/a", "nobody\t5\tE"]
+    (tmp_path / "participants.tsv").write_text("\n".join(rows) + "\n")
+    sites = {case.name: case.site for case in find(BratsData(path=tmp_path)).cases}
+    assert sites == dict(zip(names, ("A", "B", "C", "CS", "D", ""), strict=True))
+
+
+def test_a_table_of_participants_without_sites_or_ids(writers, tmp_path):
+    writers.write_brats_case(tmp_path, "P", 1)
+    (tmp_path / "participants.tsv").write_text("participant_id\tage\nP\t60\n")
+    assert find(BratsData(path=tmp_path)).cases[0].site == ""
+    (tmp_path / "participants.tsv").write_text("name\tsite\nP\tA\n")
+    with pytest.raises(ScanError, match=r"participants.tsv: expected a column participant_id, found name, site\."):
+        find(BratsData(path=tmp_path))
+    (tmp_path / "participants.tsv").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(ScanError, match=r"participants.tsv: expected a table separated by tabs"):
+        find(BratsData(path=tmp_path))
+
+
 def test_no_segmentation_and_a_missing_modality_are_said(writers, tmp_path):
     writers.write_brats_case(tmp_path, "P", 1)
     (tmp_path / "P_t2.nii.gz").unlink()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -63,8 +64,22 @@ def train_classifier(
     device = torch_device(features.device if whole else "cpu")  # the head alone is one small layer
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):  # new weights, dropped paths
         torch.manual_seed(child_seed(seed, "classifier weights"))
-        network, give = _whole(parts, device) if whole else _head(parts, features)
-        return _fit(network, give, parts, options, seed, device)
+        if whole:
+            return _fit(*_whole(parts, device), parts, options, seed, device)
+        network, give = _head(parts, features)
+        with _one_thread():
+            return _fit(network, give, parts, options, seed, device)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """A single layer is too small to share: on busy cores threads that wait for each other took ten times as long."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _fit(

@@ -128,5 +128,7 @@ def read_evidence(out: Path) -> Evidence:
         try:
             families[path.stem] = Evidence.from_json(content)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise InputError(describe(path, "an evidence file", f"one without {error}")) from error
+            raise InputError(
+                describe(path, "an evidence file", f"another content ({type(error).__name__}: {error})")
+            ) from error
     return Evidence.join(families)

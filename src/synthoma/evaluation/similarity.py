@@ -91,7 +91,7 @@ def evaluate_similarity(
         tuple(measurements),
         {"similarity_by_patient": _by_patient(scores, patients),
          "similarity_by_image": _by_image(real, rows, scores[best])},
-        tuple(warnings), tuple(verdicts), DEFINITIONS,
+        tuple(warnings), tuple(verdicts), _definitions(channels),
     )  # fmt: skip
 
 
@@ -196,6 +196,18 @@ def _differences(
                 claim = f"{best} has a higher {name.upper()} over the body than {other}"
                 verdicts.append(difference_verdict(claim, found, means, other, f" {unit}".rstrip()))
     return measurements, verdicts
+
+
+def _definitions(channels: tuple[str, ...]) -> dict[str, str]:
+    """With several target channels each has measurements of its own, and those without a channel are their mean."""
+    if len(channels) == 1:
+        return DEFINITIONS
+    own = {
+        f"{name}[{channel}]": f"As {name}, of the channel {channel} alone."
+        for name in (*BETTER, *(f"{name}-median" for name in BETTER))
+        for channel in channels
+    }
+    return DEFINITIONS | own
 
 
 def _by_patient(scores: Mapping[str, Scores], patients: NDArray[Any]) -> dict[str, Any]:

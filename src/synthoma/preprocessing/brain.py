@@ -68,8 +68,8 @@ def head_mask(image: Image) -> Bool:
 def rim_contrast(image: Image, head: Bool) -> float:
     """How much brighter the rim of the head is than the darkest depth below it, over all slices.
 
-    Above the eyes scalp over bone mostly gives 1.7 to 5, the rim of a stripped brain, which only grows brighter inwards,
-    1.0 to 1.1.
+    Above the eyes scalp over bone mostly gives 1.7 to 5; a stripped brain only grows brighter inwards and gives 1.0 to
+    1.1.
     """
     from scipy.ndimage import distance_transform_edt
 

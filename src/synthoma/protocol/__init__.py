@@ -2,6 +2,6 @@
 
 from synthoma.protocol.prepare import prepare
 from synthoma.protocol.run import run
-from synthoma.protocol.stages import evaluate_stage, generate_stage, report_stage, train_stage
+from synthoma.protocol.stages import checkpoint_of, evaluate_stage, generate_stage, report_stage, train_stage
 
-__all__ = ["evaluate_stage", "generate_stage", "prepare", "report_stage", "run", "train_stage"]
+__all__ = ["checkpoint_of", "evaluate_stage", "generate_stage", "prepare", "report_stage", "run", "train_stage"]

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from synthoma.cohort import SplitOptions, assign_splits, create_cohort
+from synthoma.cohort import SPLITS, SplitOptions, assign_splits, create_cohort
 from synthoma.errors import ScanError, describe
 from synthoma.preprocessing import PreprocessingOptions, preprocess, sample
-from synthoma.records import Grid, Lineage, Samples, SourceFile
-from synthoma.scans import Case, DataOptions, find, read
+from synthoma.records import BODY, Grid, Lineage, Samples, SourceFile
+from synthoma.scans import BratsData, Case, DataOptions, ImagesData, NiftiData, TcgaLggData, brats, find, read, tcga_lgg
 from synthoma.storage import check_new, text_sha256
 
 __all__ = ["prepare"]
@@ -42,10 +43,12 @@ def prepare(
     """Read, preprocess, sample and split the scans of a folder into the real cohort ``out``.
 
     Memory holds one patient (a worker) at a time. A case that cannot be read or used is left out, and the cohort's
-    notes say why; with ``strict`` it is an error.
+    notes say why; with ``strict`` it is an error. Where ``preprocessing`` names no channels, the cohort has those that
+    at least half of the cases have, and where it names no parts of the lesion, all that the source has.
 
     Args:
-        split: how patients are divided; ``None`` leaves the columns ``split`` and ``fold`` empty.
+        split: how patients are divided; ``None`` leaves the columns ``split`` and ``fold`` empty. The default number of
+            folds gives way to none where the patients are fewer; a number that was asked for does not.
         workers: processes that work on patients side by side; the result does not depend on it.
 
     Raises:
@@ -55,7 +58,9 @@ def prepare(
         LeakError: one image belongs to two patients.
     """
     check_new(out, overwrite=overwrite)  # before minutes of work
+    _quiet()
     found = find(data)
+    preprocessing = _complete(preprocessing, data, found.cases)
     results = _progress(_prepared(data, preprocessing, found.cases, workers), len(found.cases))
     left_out = [f"left out {out_.name}: {out_.reason}" for out_ in found.left_out]
     waiting: list[_Prepared] = []
@@ -90,6 +95,9 @@ def prepare(
             for note in result.notes:
                 writer.note(f"{case.name}: {note}")
         if split is not None:
+            if len(SPLITS) <= len(writer.patients) < split.folds and "folds" not in split.model_fields_set:
+                writer.note(f"no folds: {len(writer.patients)} patients are too few for {split.folds}")
+                split = split.model_copy(update={"folds": 0})
             writer.set_splits(assign_splits(writer.patients, split))
         writer.set_lineage(
             Lineage.of(
@@ -105,6 +113,35 @@ def prepare(
             )
         )
     return out
+
+
+def _complete(preprocessing: PreprocessingOptions, data: DataOptions, cases: tuple[Case, ...]) -> PreprocessingOptions:
+    """``preprocessing`` with its channels and parts of the lesion spelled out, the same for every case."""
+    channels, parts = _contents(data, cases)
+    channels = tuple(name for name in channels if 2 * sum(name in case.missing for case in cases) <= len(cases))
+    names = {"channels": preprocessing.channels or channels, "lesion_masks": preprocessing.lesion_masks or parts}
+    return preprocessing.model_copy(update=names)
+
+
+def _contents(data: DataOptions, cases: tuple[Case, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The channels and the parts of the lesion that a source may have, as far as names of files tell."""
+    roles = dict.fromkeys(role.rpartition("/")[0] or role for case in cases for role in case.files)
+    match data:
+        case BratsData():
+            return brats.CHANNELS, tuple(brats.LABELS["2021"].values()) if "seg" in roles else ()
+        case TcgaLggData():
+            return tcga_lgg.CHANNELS, ("lesion",)
+        case NiftiData():
+            return tuple(data.channels), tuple(name for name in data.masks if name in roles and name != BODY)
+        case ImagesData():
+            if "arrays" in roles:
+                return tuple(data.arrays) or (data.channel,), tuple(data.mask_arrays)
+            return tuple(role for role in roles if role != "mask"), (data.mask,) if "mask" in roles else ()
+
+
+def _quiet() -> None:
+    """NiBabel tells on stderr which fields of a header it mended, a line a file: nothing that a user could act on."""
+    logging.getLogger("nibabel.global").setLevel(logging.CRITICAL)
 
 
 def _prepared(

@@ -142,16 +142,7 @@ def _stages(recipe: Recipe, out: Path) -> list[_Stage]:
             {"title": recipe.title},
             (out / "report.html",),
             (out / "report.html").is_file,
-            lambda: report_stage(
-                out / "report.html",
-                title=recipe.title,
-                real=real,
-                synthetic=synthetic,
-                run=gan,
-                variants=variants,
-                evidence=out,
-                recipe_yaml=to_yaml(recipe),
-            ),
+            lambda: report_stage(out, out / "report.html"),
         )
     )
     return stages

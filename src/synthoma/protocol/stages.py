@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import platform
-from collections.abc import Mapping
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 from synthoma.cohort import open_cohort
@@ -11,7 +14,9 @@ from synthoma.errors import InputError, describe
 from synthoma.evaluation import EvaluationOptions, evaluate, read_evidence, write_evidence
 from synthoma.gans import GanOptions
 from synthoma.generation import GenerationOptions
+from synthoma.recipes import read_recipe
 from synthoma.report import ReportContent, read_log, write_report
+from synthoma.storage import check_new, read_json, writable, write_json
 from synthoma.training import RunFolder, TrainingOptions
 
 __all__ = ["checkpoint_of", "environment", "evaluate_stage", "generate_stage", "report_stage", "train_stage"]
@@ -24,12 +29,41 @@ def train_stage(
     training: TrainingOptions,
     *,
     resume: bool = False,
+    overwrite: bool = False,
     title: str = "training",
 ) -> Path:
-    """Train on a cohort folder; see :func:`synthoma.training.loop.train`."""
+    """Train on a cohort folder; see :func:`synthoma.training.loop.train`.
+
+    With ``overwrite`` the folder of another run is replaced; it stays where it is when the new run cannot begin.
+    """
     from synthoma.training.loop import train
 
-    return train(open_cohort(cohort), out, gan, training, resume=resume, title=title)
+    opened = open_cohort(cohort)
+    if not overwrite:
+        return train(opened, out, gan, training, resume=resume, title=title)
+    with _out_of_the_way(Path(out)):
+        return train(opened, out, gan, training, title=title)
+
+
+@contextmanager
+def _out_of_the_way(run: Path) -> Iterator[None]:
+    """Move a run folder aside; bring it back if nothing takes its place."""
+    if not (run / "run.json").is_file():
+        yield
+        return
+    aside = run.with_name(f".{run.name}.old")
+    with writable(run):
+        shutil.rmtree(aside, ignore_errors=True)
+        run.rename(aside)
+    try:
+        yield
+    finally:
+        with writable(run):
+            if (run / "run.json").is_file():
+                shutil.rmtree(aside)
+            else:
+                shutil.rmtree(run, ignore_errors=True)
+                aside.rename(run)
 
 
 def checkpoint_of(run: Path, use: str = "best") -> Path:
@@ -57,36 +91,45 @@ def generate_stage(
 def evaluate_stage(
     real: Path, synthetic: Mapping[str, Path], out: Path, options: EvaluationOptions, *, overwrite: bool = False
 ) -> Path:
-    """Measure synthetic cohorts against the real one; writes ``out/evidence/*.json`` and ``out/evidence.csv``."""
+    """Measure synthetic cohorts against the real one.
+
+    Writes ``out/evidence/*.json``, ``out/evidence.csv``, and ``out/compared.json``, which names the cohorts for the
+    report.
+    """
     if not synthetic:
         raise InputError(describe("synthetic cohorts", "at least one", "none"))
-    evidence = evaluate(
-        open_cohort(real), {name: open_cohort(path) for name, path in synthetic.items()}, options, cache=out / "cache"
-    )
+    check_new(out / "evidence.csv", overwrite=overwrite)  # before minutes of work
+    opened = {name: open_cohort(path) for name, path in synthetic.items()}
+    evidence = evaluate(open_cohort(real), opened, options, cache=out / "cache")
+    places = {name: _relative(path, out) for name, path in synthetic.items()}
+    write_json(out / "compared.json", {"real": _relative(real, out), "synthetic": places})
     write_evidence(out, evidence, overwrite=overwrite)
     return out
 
 
-def report_stage(
-    path: Path,
-    *,
-    title: str,
-    real: Path,
-    synthetic: Mapping[str, Path],
-    run: Path | None,
-    variants: Mapping[str, Path],
-    evidence: Path,
-    recipe_yaml: str,
-    overwrite: bool = False,
-) -> Path:
-    """Gather what the stages left on disk and write the report to ``path``."""
-    found = read_evidence(evidence)
+def report_stage(folder: Path, path: Path, *, overwrite: bool = False) -> Path:
+    """Gather what the stages left in ``folder`` and write the report to ``path``.
+
+    ``folder`` is that of a study, or of an evaluation alone: then there are no learning curves and no recipe to show.
+
+    Raises:
+        InputError: nothing was evaluated there, or a cohort that was compared is gone.
+        OutputError: ``path`` exists and ``overwrite`` is false.
+    """
+    check_new(path, overwrite=overwrite)
+    if not (folder / "compared.json").is_file():
+        expected, remedy = "the folder of a study or an evaluation", "Make one with synthoma run or synthoma evaluate."
+        raise InputError(describe(folder, expected, "nothing that was evaluated", remedy))
+    compared, found = read_json(folder / "compared.json"), read_evidence(folder)
+    recipe = folder / "recipe.yaml"
+    recipe_yaml = recipe.read_text(encoding="utf-8") if recipe.is_file() else ""
+    runs = {run.parent.name: run for run in sorted(folder.glob("variants/*/gan"))}
     content = ReportContent(
-        title=title,
-        real=open_cohort(real),
-        synthetic={name: open_cohort(folder) for name, folder in synthetic.items()},
-        log=read_log(run / "log.jsonl") if run else (),
-        variants={name: read_log(folder / "log.jsonl") for name, folder in variants.items()},
+        title=read_recipe(recipe_yaml, str(recipe)).title if recipe_yaml else folder.resolve().name,
+        real=open_cohort(folder / compared["real"]),
+        synthetic={name: open_cohort(folder / place) for name, place in compared["synthetic"].items()},
+        log=read_log(folder / "gan" / "log.jsonl") if (folder / "gan" / "log.jsonl").is_file() else (),
+        variants={name: read_log(run / "log.jsonl") for name, run in runs.items() if name in compared["synthetic"]},
         measurements=found.measurements,
         curves=found.curves,
         warnings=found.warnings,
@@ -96,6 +139,11 @@ def report_stage(
         definitions=found.definitions,
     )
     return write_report(path, content, overwrite=overwrite)
+
+
+def _relative(path: Path, start: Path) -> str:
+    """``path`` as seen from the folder ``start``, so that both can be moved together."""
+    return Path(os.path.relpath(path, start)).as_posix()
 
 
 def environment() -> dict[str, str]:

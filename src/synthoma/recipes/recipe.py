@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Union, get_args, get_origin
+from typing import Annotated, Any, Self, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
@@ -21,7 +21,12 @@ from synthoma.recipes.ready import find_recipe
 from synthoma.scans import BratsData, ImagesData, NiftiData, TcgaLggData
 from synthoma.training import TrainingOptions
 
-__all__ = ["ProtocolOptions", "Recipe", "load_recipe", "read_recipe", "to_yaml"]
+__all__ = ["Blocks", "Changes", "ProtocolOptions", "Recipe", "load_recipe", "read_blocks", "read_recipe", "to_yaml"]
+
+Changes = Sequence[str] | Mapping[str, Any]
+"""Settings to change: ``["training.epochs=20"]`` as on the command line, or ``{"training.epochs": 20}``."""
+
+_Model = TypeVar("_Model", bound=BaseModel)
 
 Data = Annotated[BratsData | TcgaLggData | NiftiData | ImagesData | BrainPhantomOptions, Field(discriminator="source")]
 
@@ -46,11 +51,9 @@ class ProtocolOptions(Options):
         return self
 
 
-class Recipe(Options):
-    """The settings of a whole study."""
+class Blocks(Options):
+    """The settings of a study but for its data: all that the stages after preparation need."""
 
-    title: str = "A synthetic cohort"
-    data: Data
     preprocessing: PreprocessingOptions = PreprocessingOptions()
     split: SplitOptions = SplitOptions()
     gan: GanOptions = GanOptions()
@@ -60,42 +63,71 @@ class Recipe(Options):
     protocol: ProtocolOptions = ProtocolOptions()
 
     @model_validator(mode="after")
-    def _channels_fit(self) -> Recipe:
+    def _channels_fit(self) -> Self:
         asked = self.preprocessing.channels
         for name in (*self.gan.condition, *self.gan.target):
             if asked and name != MASK and name not in asked:
                 raise ValueError(f"gan asks for channel '{name}', which preprocessing.channels {asked} leaves out")
         return self
 
+
+class Recipe(Blocks):
+    """The settings of a whole study."""
+
+    title: str = "A synthetic cohort"
+    data: Data
+
     def variant(self, name: str) -> Recipe:
         """This recipe with the changes of one of ``protocol.variants``."""
         content = self.model_dump(mode="json")
         for key, value in self.protocol.variants[name].items():
             _put(content, key, value)
-        return _validate(content, f"variant '{name}'")
+        return _validate(Recipe, content, f"variant '{name}'")
 
 
-def load_recipe(name: str | Path, changes: Sequence[str] = ()) -> Recipe:
+def load_recipe(name: str | Path | None, changes: Changes = (), *, data: Mapping[str, Any] | None = None) -> Recipe:
     """A ready recipe by name, or the user's own by path, with ``changes`` such as ``training.epochs=20``.
+
+    Args:
+        name: ``None`` for the defaults of every block; then ``data`` must be given.
+        changes: settings that differ.
+        data: settings that replace those of the block ``data``, which is dropped where its source is another one.
 
     Raises:
         SettingError: no such recipe, bad YAML, an unknown setting (the nearest is named) or an invalid value.
     """
-    path = find_recipe(name)
-    return read_recipe(path.read_text(encoding="utf-8"), str(name), changes)
+    content = _content(name)
+    if data is not None:
+        before = content.get("data")
+        if isinstance(before, dict) and before.get("source") == data.get("source"):
+            data = {**before, **data}
+        content["data"] = dict(data)
+    return _validate(Recipe, _changed(content, changes), str(name or "settings"))
 
 
-def read_recipe(text: str, name: str, changes: Sequence[str] = ()) -> Recipe:
+def read_recipe(text: str, name: str, changes: Changes = ()) -> Recipe:
     """A recipe from YAML text; ``name`` stands in error messages."""
-    content = _yaml(text, name)
-    if not isinstance(content, dict):
-        raise SettingError(describe(name, "blocks of settings (data:, gan:, …)", type(content).__name__))
-    for change in changes:
-        key, sign, value = change.partition("=")
-        if not sign or not key:
-            raise SettingError(describe(f"--set {change}", "KEY=VALUE, such as training.epochs=20", "no '='"))
-        _put(content, key.strip(), _yaml(value, f"--set {change}"))
-    return _validate(content, name)
+    return _validate(Recipe, _changed(_blocks(text, name), changes), name)
+
+
+def read_blocks(wanted: Sequence[str], name: str | Path | None = None, changes: Changes = ()) -> Blocks:
+    """The settings of a single stage, from a recipe or from the defaults; its data need not be known.
+
+    Args:
+        wanted: the blocks that ``changes`` may touch, such as ``("gan", "training")``.
+        name: a recipe as :func:`load_recipe` takes it; ``None`` for the defaults.
+        changes: settings that differ.
+
+    Raises:
+        SettingError: as :func:`load_recipe`, or a change in a block that the stage does not use.
+    """
+    for key, _ in _pairs(changes):
+        if key.split(".")[0] not in wanted:
+            expected = "a setting of " + " or ".join(f"{block}.…" for block in wanted)
+            near = did_you_mean(key.split(".")[0], wanted) if "." in key else f"Write it as {wanted[0]}.{key}=…"
+            raise SettingError(describe(f"--set {key}", expected, f"'{key}'", near))
+    content = {block: settings for block, settings in _content(name).items() if block not in ("data", "title")}
+    return _validate(Blocks, _changed(content, changes), str(name or "settings"))
 
 
 def to_yaml(recipe: Recipe) -> str:
@@ -106,8 +138,41 @@ def to_yaml(recipe: Recipe) -> str:
     yaml = YAML()
     yaml.default_flow_style = None
     yaml.width = 120
-    yaml.dump(recipe.model_dump(mode="json"), text)
+    yaml.dump({name: recipe.model_dump(mode="json")[name] for name in ("title", "data", *Blocks.model_fields)}, text)
     return text.getvalue()
+
+
+def _content(name: str | Path | None) -> dict[str, Any]:
+    """The blocks of a recipe as they are written; none without a name."""
+    return _blocks(find_recipe(name).read_text(encoding="utf-8"), str(name)) if name is not None else {}
+
+
+def _blocks(text: str, name: str) -> dict[str, Any]:
+    content = _yaml(text, name)
+    if not isinstance(content, dict):
+        raise SettingError(describe(name, "blocks of settings (data:, gan:, …)", type(content).__name__))
+    return content
+
+
+def _changed(content: dict[str, Any], changes: Changes) -> dict[str, Any]:
+    """``content`` with the changes. The default steps are spelled out, so that ``steps.resize.size`` is found."""
+    block = content.setdefault("preprocessing", {})
+    if isinstance(block, dict):
+        block.setdefault("steps", PreprocessingOptions().model_dump(mode="json")["steps"])
+    for key, value in _pairs(changes):
+        _put(content, key, value)
+    return content
+
+
+def _pairs(changes: Changes) -> Iterator[tuple[str, Any]]:
+    if isinstance(changes, Mapping):
+        yield from changes.items()
+        return
+    for change in changes:
+        key, sign, value = change.partition("=")
+        if not sign or not key.strip():
+            raise SettingError(describe(f"--set {change}", "KEY=VALUE, such as training.epochs=20", "no '='"))
+        yield key.strip(), _yaml(value, f"--set {change}")
 
 
 def _yaml(text: str, name: str) -> Any:
@@ -148,9 +213,9 @@ def _item(items: list[Any], part: str, key: str) -> Any:
     raise SettingError(describe(key, "an item of the list", f"'{part}'", did_you_mean(part, names) if names else ""))
 
 
-def _validate(content: dict[str, Any], name: str) -> Recipe:
+def _validate(model: type[_Model], content: dict[str, Any], name: str) -> _Model:
     try:
-        return Recipe.model_validate(content)
+        return model.model_validate(content)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         raise SettingError(_explain(first, name)) from error

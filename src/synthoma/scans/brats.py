@@ -1,12 +1,14 @@
 """The BraTS folders: names of 2017–2021 (``_t1 _t1ce _t2 _flair _seg``) and of 2023 (``-t1n -t1c -t2w -t2f -seg``).
 
-Both may lie in one folder, at any depth, ``.nii`` or ``.nii.gz``. The label of enhancing tumour is 4 in the first
+Both may lie in one folder, at any depth, ``.nii`` or ``.nii.gz``. The names tell no site: a table ``participants.tsv``
+(BIDS: ``participant_id``, ``site``) beside them may. The label of enhancing tumour is 4 in the first
 convention and 3 in the second, while 3 meant non-enhancing core until 2015; so the names of the files decide, never
 the largest label (Menze et al., IEEE TMI 34(10), 2015; Baid et al., arXiv:2107.02314, 2021).
 """
 
 from __future__ import annotations
 
+import csv
 import re
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
@@ -17,7 +19,17 @@ import numpy as np
 from synthoma.errors import ScanError, describe
 from synthoma.options import Options
 from synthoma.records import Scan, SourceFile
-from synthoma.scans.case import Case, Found, LeftOut, folder_of, list_files, nothing_found, relative_name, tcga_barcode
+from synthoma.scans.case import (
+    Case,
+    Found,
+    LeftOut,
+    folder_of,
+    list_files,
+    nothing_found,
+    relative_name,
+    tcga_barcode,
+    unreadable,
+)
 from synthoma.scans.volumes import SUFFIXES, check_same_grid, orientation_note, read_volume
 from synthoma.scans.voxels import as_channel, as_whole_numbers, numbers
 
@@ -48,7 +60,7 @@ class BratsData(Options):
 
     source: Literal["brats"] = "brats"
     path: Path
-    """The folder of the cases, at any depth."""
+    """The folder of the cases, at any depth. A ``participants.tsv`` in it tells the sites."""
 
 
 def find(options: BratsData) -> Found:
@@ -58,6 +70,7 @@ def find(options: BratsData) -> Found:
         ScanError: no such folder, or no case in it.
     """
     root = folder_of(options.path)
+    sites = _sites(root / "participants.tsv")
     grouped: dict[tuple[str, str], list[tuple[str, str, str]]] = {}  # (folder, case) → (convention, role, file)
     others: dict[str, list[str]] = {}
     for name in list_files(root):
@@ -76,7 +89,7 @@ def find(options: BratsData) -> Found:
         if _no_case(folder, grouped)
     ]
     for (folder, name), files in grouped.items():
-        case = _case(root, name, files)
+        case = _case(root, name, files, sites)
         if isinstance(case, LeftOut):
             left_out.append(case)
         elif name in cases:
@@ -124,7 +137,22 @@ def read(case: Case, options: BratsData) -> Scan:
     )
 
 
-def _case(root: Path, name: str, files: list[tuple[str, str, str]]) -> Case | LeftOut:
+def _sites(table: Path) -> dict[str, str]:
+    """Participant → site, as BIDS has it; empty where there is no such table or it tells no site."""
+    if not table.is_file():
+        return {}
+    try:
+        with table.open(encoding="utf-8-sig", newline="") as file:
+            rows = list(csv.DictReader(file, delimiter="\t", restval=""))
+    except (OSError, ValueError, csv.Error) as error:
+        raise unreadable(table, "a table separated by tabs", error) from error
+    if rows and "participant_id" not in rows[0]:
+        raise ScanError(describe(table, "a column participant_id", ", ".join(map(str, rows[0]))))
+    sites = {row["participant_id"]: row.get("site", "").strip() for row in rows}
+    return {name: site for name, site in sites.items() if site != "n/a"}
+
+
+def _case(root: Path, name: str, files: list[tuple[str, str, str]], sites: Mapping[str, str]) -> Case | LeftOut:
     conventions = {convention for convention, _, _ in files}
     if len(conventions) > 1:
         return LeftOut(name, "files named by both conventions, so the meaning of its labels is unknown")
@@ -141,7 +169,7 @@ def _case(root: Path, name: str, files: list[tuple[str, str, str]]) -> Case | Le
     return Case(
         name=name,
         patient=patient,
-        site=site,
+        site=next((sites[key] for key in (name, patient, f"sub-{patient}") if sites.get(key)), site),
         label="",
         files={role: roles[role] for role in (*CHANNELS, "seg") if role in roles},
         missing=tuple(channel for channel in CHANNELS if channel not in roles),

@@ -69,13 +69,13 @@ class RunFolder:
         if not path.is_file():
             return
         kept = []
-        for line in path.read_text(encoding="utf-8").splitlines(keepends=True):
+        for line in path.read_text(encoding="utf-8").splitlines():
             try:
                 record = json.loads(line)
             except ValueError:
                 break  # a line cut short when the machine stopped
             if record["step"] <= step:
-                kept.append(line)
+                kept.append(line + "\n")
         write_bytes(path, "".join(kept).encode())
 
     def _run(self) -> dict[str, Any]:
@@ -85,8 +85,11 @@ class RunFolder:
         return content
 
     def _same(self, options: Mapping[str, Any]) -> None:
-        differs = first_difference(self._run()["options"], json.loads(json.dumps(options)))
+        before, now = self._run()["options"], json.loads(json.dumps(options))
+        # the lineage last: it differs with every setting, and it is the setting that the user wants to know
+        settings = [{key: value for key, value in block.items() if key != "lineage"} for block in (before, now)]
+        differs = first_difference(*settings) or first_difference(before, now)
         if differs is not None:
-            key, before, now = differs
+            key, expected, found = differs
             remedy = "A run goes on only with its own settings; train anew with another --out, or --overwrite."
-            raise SettingError(describe(key, f"{before!r}, as in {self.path}", repr(now), remedy))
+            raise SettingError(describe(key, f"{expected!r}, as in {self.path}", repr(found), remedy))
