@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 
 from synthoma.records import Cohort, Lineage
@@ -17,6 +18,15 @@ SIDE = 48
 Make = Callable[..., Cohort]
 SPLITS = ("train",) * 6 + ("validation",) * 3 + ("test",) * 4
 SLICES = 4
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread() -> Iterator[None]:
+    """These networks are shown so little that threads wait for each other longer than they work."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 def _table(n: int, channels: tuple[str, ...], **columns: Any) -> dict[str, NDArray[Any]]:

@@ -74,7 +74,7 @@ def test_the_smallest_image_for_a_patch_can_be_trained_on() -> None:
 
 def test_the_perceptual_loss_is_for_pictures() -> None:
     layout = Layout(LAYOUT.channels, LAYOUT.mask_names, (32, 32, 32))
-    with pytest.raises(SettingError, match="gan.perceptual.network: expected 2D images"):
+    with pytest.raises(SettingError, match=r"gan\.perceptual\.network: expected 2D images"):
         ConditionalGAN(small(perceptual={"network": "efficientnet-lite0"}), layout, CPU)
 
 

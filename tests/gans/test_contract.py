@@ -1,4 +1,4 @@
-"""What every GAN must do. The tests run over the table ``GANS``: a new method inherits them with one line in ``SMALL``."""
+"""What every GAN must do, over the table ``GANS``: a new method inherits the tests with one entry in ``SMALL``."""
 
 from __future__ import annotations
 
@@ -196,8 +196,8 @@ def test_resuming_at_the_end_of_an_epoch_or_of_the_run(
     gan = SMALL[method][name]
     whole = run(ellipse_cohort, tmp_path / "whole", gan)
     assert run(ellipse_cohort, tmp_path / "parts", gan, stops=stops) == whole
-    for file in ("preview/epoch-0002.png",):
-        assert (tmp_path / "parts" / file).read_bytes() == (tmp_path / "whole" / file).read_bytes()
+    preview = "preview/epoch-0002.png"
+    assert (tmp_path / "parts" / preview).read_bytes() == (tmp_path / "whole" / preview).read_bytes()
 
 
 @pytest.mark.parametrize(("method", "name"), ONE_EACH)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -113,7 +114,7 @@ def test_reconstruct_is_the_image_for_each_condition_of_a_split(
     assert set(made.table["patient"]) == {patient}
     assert made.table["label"].tolist() == ellipse_cohort.table["label"][rows].tolist()
     assert np.array_equal(made.masks, ellipse_cohort.masks[rows])
-    gan, network, _ = load_generator(checkpoint)
+    _, network, _ = load_generator(checkpoint)
     with torch.no_grad():
         t1 = torch.from_numpy(np.array(ellipse_cohort.images[rows][:, :1]))
         lesion = torch.from_numpy(np.array(ellipse_cohort.masks[rows][:, 1:])).float() * 2 - 1
@@ -157,7 +158,7 @@ def test_an_unscaled_transplant_keeps_its_area(make: Make, ellipse_cohort: Cohor
 def test_the_transplanted_lesion_shows_in_the_condition(make: Make, ellipse_cohort: Cohort, checkpoint: Path) -> None:
     """The image is drawn from the target's T1 and the moved lesion."""
     made = make("transplant", samples=3)
-    gan, network, _ = load_generator(checkpoint)
+    _, network, _ = load_generator(checkpoint)
     for row in range(len(made)):
         target = row_of(ellipse_cohort, made.table["made_from"][row].split(";")[0])
         t1 = torch.from_numpy(np.array(ellipse_cohort.images[target : target + 1, :1]))
@@ -209,7 +210,6 @@ def test_a_picture_does_not_depend_on_how_many_are_made(make: Make) -> None:
 def test_the_same_seed_repeats_to_the_byte(method: str, make: Make) -> None:
     first = make(method, seed=5)
     torch.manual_seed(99)
-    np.random.default_rng(1)
     again = make(method, seed=5)
     assert first.path is not None
     assert again.path is not None
@@ -263,8 +263,6 @@ def test_only_real_samples_are_started_from(make: Make, ellipse_cohort: Cohort) 
 
 
 def test_another_layout_is_refused(checkpoint: Path, ellipse_cohort: Cohort, tmp_path: Path) -> None:
-    from dataclasses import replace
-
     turned = replace(ellipse_cohort, channels=("flair", "t1"))
     with pytest.raises(CheckpointError, match=r"last\.safetensors: expected a GAN for .*found one for"):
         generate(checkpoint, turned, tmp_path / "x", "reconstruct", GenerationOptions())

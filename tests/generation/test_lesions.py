@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -41,34 +39,23 @@ def test_a_shift_is_a_shift() -> None:
     assert np.array_equal(moved, np.roll(masks, (5, 9), axis=(1, 2)))
 
 
-def test_a_quarter_turn_by_hand() -> None:
-    """From y towards x, where +y points down: the cross's long arm, from its centre to the right, then points up."""
-    masks = np.zeros((1, 9, 9), dtype=np.uint8)
-    masks[0, 4, 2:7] = 1  # the bar x = 2 … 6 at y = 4: its middle is (4, 4)
-    masks[0, 3, 4] = masks[0, 5, 4] = 1
-    masks[0, 4, 6] = 0
-    masks[0, 4, 2] = 0  # now a plus; make it lopsided without moving its middle
-    masks[0, 2, 2] = masks[0, 6, 6] = 1  # a diagonal
-    turned = move_lesion(masks, Move(90, 1, (4, 4)))
-    wanted = np.rot90(masks[0], k=1)  # counter-clockwise, as numpy turns a picture
-    other = np.rot90(masks[0], k=-1)
-    assert np.array_equal(turned[0], wanted)
-    assert np.array_equal(wanted, other)  # the diagonal tells the axes apart, a half turn not: see the next test
-
-
-@pytest.mark.parametrize(("degrees", "quarters"), [(90, 1), (180, 2), (-90, -1)])
-def test_turns_are_numpys(degrees: float, quarters: int) -> None:
+def a_hook() -> NDArray[np.uint8]:
+    """A bar with a hook: its middle is the pixel (20, 20), and only a whole turn maps it to itself."""
     masks = np.zeros((1, 41, 41), dtype=np.uint8)
-    masks[0, 20, 18:26] = masks[0, 14:26, 20] = masks[0, 26, 20:22] = 1
-    middle = np.argwhere(masks[0]).mean(axis=0)
-    masks = np.roll(masks, tuple(np.rint(20 - middle).astype(int)), axis=(1, 2))
-    points = np.argwhere(masks[0]) - np.argwhere(masks[0]).mean(axis=0)
-    turned = np.argwhere(move_lesion(masks, Move(degrees, 1, (20, 20)))[0])
-    angle = math.radians(quarters * 90)  # counter-clockwise on the screen: right (0, 1) becomes up (−1, 0)
-    wanted = points @ np.array([[math.cos(angle), math.sin(angle)], [-math.sin(angle), math.cos(angle)]]) + 20
-    assert len(turned) == len(points)
-    distances = np.abs(turned[:, None] - wanted[None]).max(axis=2).min(axis=1)
-    assert distances.max() <= 0.5 + 1e-9  # to the nearest pixel
+    masks[0, 20, 16:25] = 1
+    masks[0, 19, 16] = masks[0, 21, 24] = 1  # these two alone would let half a turn pass
+    masks[0, 17, 20] = masks[0, 22, 19] = masks[0, 21, 21] = 1  # these do not: −3 + 2 + 1 = 0, and −1 + 1 = 0
+    assert np.array_equal(np.argwhere(masks[0]).mean(axis=0), (20, 20))
+    return masks
+
+
+@pytest.mark.parametrize(("degrees", "quarters"), [(90, 1), (180, 2), (-90, -1), (0, 0)])
+def test_turns_are_numpys(degrees: float, quarters: int) -> None:
+    """Counter-clockwise as seen on the screen, where y points down; numpy turns about the same pixel, (20, 20)."""
+    masks = a_hook()
+    turns = [np.rot90(masks[0], k) for k in range(4)]
+    assert len({turn.tobytes() for turn in turns}) == 4
+    assert np.array_equal(move_lesion(masks, Move(degrees, 1, (20, 20)))[0], turns[quarters % 4])
 
 
 @settings(deadline=None, max_examples=30)

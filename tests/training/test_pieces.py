@@ -157,7 +157,7 @@ def test_a_new_folder_says_what_it_was_asked_and_that_it_is_not_finished(tmp_pat
 def test_an_existing_folder_is_never_written_into_unasked(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path / "run")
     folder.begin(ASKED, resume=False)
-    with pytest.raises(OutputError, match="expected a new folder, found one that exists.\nGo on with --resume"):
+    with pytest.raises(OutputError, match=r"expected a new folder, found one that exists\.\nGo on with --resume"):
         folder.begin(ASKED, resume=False)
     assert not folder.begin(ASKED, resume=True)
 
@@ -189,7 +189,7 @@ def test_another_setting_is_named_before_the_lineage_that_changes_with_it(
 def test_other_data_are_named_by_their_lineage(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path / "run")
     folder.begin(ASKED, resume=False)
-    with pytest.raises(SettingError, match="^lineage: expected 'abc'"):
+    with pytest.raises(SettingError, match=r"^lineage: expected 'abc'"):
         folder.begin(ASKED | {"lineage": "xyz"}, resume=True)
 
 

@@ -243,7 +243,7 @@ def test_resuming_with_another_setting_names_it(
 
 def test_resuming_with_other_data_is_refused(finished: Path, ellipse_cohort: Cohort) -> None:
     fewer = ellipse_cohort.select(np.flatnonzero(ellipse_cohort.table["patient"] != "p0"))
-    with pytest.raises(SettingError, match="^lineage: expected"):
+    with pytest.raises(SettingError, match=r"^lineage: expected"):
         train(fewer, finished, GAN, TRAINING, resume=True)
 
 
@@ -276,23 +276,16 @@ def test_a_loss_that_is_not_a_number_ends_the_run_and_the_last_state_is_good(
     assert RunFolder(tmp_path / "run").finished
 
 
-@pytest.mark.parametrize("stop_after", [1, 3])
-def test_weights_that_are_not_finite_are_never_saved(stop_after: int, ellipse_cohort: Cohort, tmp_path: Path) -> None:
+@pytest.mark.parametrize("stop_after", [1, None])
+def test_weights_that_are_not_finite_are_never_saved(
+    stop_after: int | None, ellipse_cohort: Cohort, tmp_path: Path
+) -> None:
     """The loss of a step is taken before its weights change: it can be the last finite thing. Ctrl-C saves no wreck."""
-    gan = GAN.model_copy(update={"learning_rate": 1e38, "norm": "none"})
-    options = TRAINING.model_copy(update={"decay_from": 1.0})
-    with pytest.raises(SettingError, match="expected finite numbers"):
-        for step in (stop_after, None):
-            try:
-                train(ellipse_cohort, tmp_path / "run", gan, options, resume=step is None, stop_after=step)
-            except Interrupted:
-                saved = load_checkpoint(tmp_path / "run" / "checkpoints" / "last.safetensors")
-                networks = saved.part("networks")
-                assert all(
-                    np.isfinite(a).all() for n, a in networks.items() if a.dtype == np.float32 and "running" not in n
-                )
-    last = tmp_path / "run" / "checkpoints" / "last.safetensors"
-    assert not last.exists() or all(np.isfinite(a).all() for a in load_checkpoint(last).part("networks").values())
+    gan = GAN.model_copy(update={"learning_rate": 1e39})  # beyond float32: every weight is infinite after one step
+    what = "weights of the generator at step 1" if stop_after else "loss '.*' at step 3"
+    with pytest.raises(SettingError, match=f"{what}: expected finite numbers"):
+        train(ellipse_cohort, tmp_path / "run", gan, TRAINING, stop_after=stop_after)
+    assert not (tmp_path / "run" / "checkpoints").exists()
 
 
 def test_a_run_that_was_killed_before_its_first_state_starts_anew(ellipse_cohort: Cohort, tmp_path: Path) -> None:

@@ -54,11 +54,11 @@ def run(recipe: Recipe, out: Path, *, overwrite: bool = False, say: Say = print)
     begun: dict[str, Any] = read_json(ledger) if ledger.is_file() else {}
     stages = _stages(recipe, out)
     redo = _first_changed(stages, begun, out, overwrite=overwrite)
+    for stage in reversed(stages[redo:]):  # all of them before the first is done anew: a run may be stopped in between
+        for path in stage.outputs:
+            _remove(path)
     write_bytes(out / "recipe.yaml", to_yaml(recipe).encode())
     for number, stage in enumerate(stages):
-        if number >= redo:
-            for path in stage.outputs:
-                _remove(path)
         begun[stage.name] = stage.settings
         write_json(ledger, {s.name: begun[s.name] for s in stages if s.name in begun})
         where = f"[{number + 1}/{len(stages)}] {stage.name}"
@@ -131,7 +131,7 @@ def _stages(recipe: Recipe, out: Path) -> list[_Stage]:
         _Stage(
             "evaluate",
             {"evaluation": content["evaluation"], "compared": sorted(synthetic)},
-            (out / "evidence", out / "evidence.csv"),
+            (out / "evidence", out / "evidence.csv", out / "compared.json"),
             (out / "evidence.csv").is_file,
             lambda: evaluate_stage(real, synthetic, out, recipe.evaluation, overwrite=True),
         )

@@ -182,8 +182,10 @@ def _yaml(text: str, name: str) -> Any:
     try:
         return YAML(typ="safe", pure=True).load(text)
     except YAMLError as error:
-        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-        raise SettingError(describe(name, "valid YAML", "; ".join(lines[:3]))) from error
+        problem = str(getattr(error, "problem", None) or error).splitlines()[0]
+        mark = getattr(error, "problem_mark", None)
+        where = f" in line {mark.line + 1}" if mark else ""
+        raise SettingError(describe(name, "valid YAML", f"{problem}{where}")) from error
 
 
 def _put(content: Any, key: str, value: Any) -> None:

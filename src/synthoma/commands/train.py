@@ -1,0 +1,30 @@
+"""``synthoma train``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from synthoma.commands.arguments import Out, Overwrite, Recipe, Set
+
+__all__ = ["train"]
+
+
+def train(
+    cohort: Annotated[Path, typer.Argument(metavar="COHORT", help="A cohort with a split.")],
+    out: Out,
+    recipe: Recipe = None,
+    settings: Set = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with a run that was stopped.")] = False,
+    overwrite: Overwrite = False,
+) -> None:
+    """Train a GAN on the training patients of a cohort (settings gan.… and training.…).
+
+    Ctrl-C saves the state; --resume goes on from it, bit for bit.
+    """
+    from synthoma.verbs import train
+
+    train(cohort, out, recipe=recipe, settings=settings or (), resume=resume, overwrite=overwrite)
+    typer.echo(f"Trained: {out}")

@@ -1,0 +1,237 @@
+"""The verbs of the command line for Python. Each checks its arguments, calls one stage, and returns what it wrote.
+
+Paths may be texts. ``settings`` is what ``--set`` is on the command line: ``{"training.epochs": 20}``. Every verb
+raises the errors of :mod:`synthoma.errors`, and overwrites nothing unless ``overwrite`` is true.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from synthoma.errors import InputError, SettingError, describe
+
+if TYPE_CHECKING:
+    from synthoma.recipes import Changes
+
+__all__ = ["demo", "evaluate", "generate", "prepare", "run", "train", "write_report"]
+
+Say = Callable[[str], None]
+
+
+def prepare(
+    source: str,
+    path: str | Path,
+    out: str | Path,
+    *,
+    recipe: str | Path | None = None,
+    settings: Changes = (),
+    split: bool = True,
+    strict: bool = False,
+    workers: int | None = None,
+    overwrite: bool = False,
+) -> Path:
+    """Turn a folder of scans into a cohort folder.
+
+    Args:
+        source: how the scans are stored: ``brats``, ``tcga-lgg``, ``nifti`` or ``images``.
+        path: their folder.
+        out: the cohort folder to write.
+        recipe: a ready recipe or a file, whose blocks ``data``, ``preprocessing`` and ``split`` are used. Without one,
+            the defaults, and patients without a segmentation are kept.
+        settings: settings that differ, such as ``{"preprocessing.steps.resize.size": 128}``.
+        split: divide the patients into train, validation and test, and folds.
+        strict: a scan that cannot be used is an error; otherwise it is left out and the cohort's notes say why.
+        workers: processes that work on patients side by side.
+        overwrite: replace a folder of this name.
+
+    Raises:
+        ScanError: nothing in the folder can be used.
+        SettingError: an unknown setting or a bad value.
+        CohortError: too few patients to split.
+        OutputError: ``out`` exists and ``overwrite`` is false.
+        LeakError: one image belongs to two patients.
+    """
+    from synthoma.phantoms import BrainPhantomOptions
+    from synthoma.protocol import prepare as prepare_stage
+    from synthoma.recipes import load_recipe
+
+    chosen = load_recipe(recipe, _bare(recipe, settings), data={"source": source, "path": path})
+    if isinstance(chosen.data, BrainPhantomOptions):
+        remedy = "To draw phantoms and use them: synthoma run RECIPE --set data.source=phantom-brain."
+        raise SettingError(describe("source", "one that reads files", f"'{source}'", remedy))
+    return prepare_stage(
+        chosen.data,
+        chosen.preprocessing,
+        chosen.split if split else None,
+        Path(out),
+        overwrite=overwrite,
+        strict=strict,
+        workers=workers or chosen.protocol.workers,
+    )
+
+
+def train(
+    cohort: str | Path,
+    out: str | Path,
+    *,
+    recipe: str | Path | None = None,
+    settings: Changes = (),
+    resume: bool = False,
+    overwrite: bool = False,
+) -> Path:
+    """Train a GAN on the training patients of a cohort folder; returns the run folder.
+
+    Args:
+        cohort: the cohort folder.
+        out: the run folder to write.
+        recipe: whose blocks ``gan`` and ``training`` are used; the study's settings without one.
+        settings: settings that differ, such as ``{"training.epochs": 20}``.
+        resume: go on with a run that was stopped; its settings must be the same.
+        overwrite: replace another run.
+
+    Raises:
+        SettingError: a setting that is unknown, wrong, or not that of the run to resume.
+        OutputError: ``out`` exists and neither ``resume`` nor ``overwrite`` is true.
+        Interrupted: Ctrl-C; the state is saved.
+    """
+    from synthoma.protocol import train_stage
+    from synthoma.recipes import read_blocks
+
+    if resume and overwrite:
+        raise InputError(describe("train", "either resume or overwrite", "both"))
+    blocks = read_blocks(("gan", "training"), recipe, settings)
+    return train_stage(Path(cohort), Path(out), blocks.gan, blocks.training, resume=resume, overwrite=overwrite)
+
+
+def generate(
+    run: str | Path,
+    cohort: str | Path,
+    out: str | Path,
+    *,
+    method: str = "reconstruct",
+    use: Literal["best", "last"] = "best",
+    recipe: str | Path | None = None,
+    settings: Changes = (),
+    overwrite: bool = False,
+) -> Path:
+    """Write a synthetic cohort.
+
+    Args:
+        run: the run folder of a trained GAN, or one of its checkpoints.
+        cohort: the real cohort that gives conditions and lesions.
+        out: the synthetic cohort to write.
+        method: ``reconstruct``, ``transplant`` or ``remove``.
+        use: which checkpoint draws.
+        recipe: whose block ``generation`` is used.
+        settings: settings that differ, such as ``{"generation.samples": 50}``.
+        overwrite: replace a folder of this name.
+
+    Raises:
+        SettingError: an unknown method or setting.
+        CheckpointError: no checkpoint, a damaged one, or one for another layout of samples.
+        OutputError: ``out`` exists and ``overwrite`` is false.
+    """
+    from synthoma.protocol import checkpoint_of, generate_stage
+    from synthoma.recipes import read_blocks
+
+    blocks = read_blocks(("generation",), recipe, settings)
+    checkpoint = checkpoint_of(Path(run), use)
+    return generate_stage(checkpoint, Path(cohort), Path(out), method, blocks.generation, overwrite=overwrite)
+
+
+def evaluate(
+    real: str | Path,
+    synthetic: Mapping[str, str | Path] | Sequence[str | Path],
+    out: str | Path,
+    *,
+    recipe: str | Path | None = None,
+    settings: Changes = (),
+    overwrite: bool = False,
+) -> Path:
+    """Measure synthetic cohorts against a real one; writes ``evidence/*.json`` and ``evidence.csv`` to ``out``.
+
+    Args:
+        real: the real cohort folder.
+        synthetic: name → cohort folder, or the folders alone, whose names are then theirs without ``.cohort``. The one
+            called ``reconstruct`` (else the first with references) is compared with the baselines.
+        out: the folder to write.
+        recipe: whose block ``evaluation`` is used.
+        settings: settings that differ, such as ``{"evaluation.bootstrap_draws": 500}``.
+        overwrite: replace the evidence that is there.
+
+    Raises:
+        CohortError: cohorts that cannot be compared.
+        LeakError: a generator saw a patient of the evaluation set (exit code 4).
+        OutputError: there is evidence in ``out`` and ``overwrite`` is false.
+    """
+    from synthoma.protocol import evaluate_stage
+    from synthoma.recipes import read_blocks
+
+    blocks = read_blocks(("evaluation",), recipe, settings)
+    named = synthetic if isinstance(synthetic, Mapping) else _by_stem(synthetic)
+    paths = {name: Path(path) for name, path in named.items()}
+    return evaluate_stage(Path(real), paths, Path(out), blocks.evaluation, overwrite=overwrite)
+
+
+def write_report(folder: str | Path, out: str | Path, *, overwrite: bool = False) -> Path:
+    """Write the report of a study, or of an evaluation alone, as one HTML file.
+
+    Args:
+        folder: what :func:`run`, :func:`demo` or :func:`evaluate` wrote.
+        out: the file to write.
+        overwrite: replace a file of this name.
+    """
+    from synthoma.protocol import report_stage
+
+    return report_stage(Path(folder), Path(out), overwrite=overwrite)
+
+
+def run(
+    recipe: str | Path,
+    out: str | Path,
+    *,
+    settings: Changes = (),
+    overwrite: bool = False,
+    say: Say = print,
+) -> Path:
+    """Take a recipe through all stages, from scans to report; returns the report. Called again, it goes on.
+
+    Args:
+        recipe: a ready recipe by name, or a file.
+        out: the folder of the study.
+        settings: settings that differ, such as ``{"data.path": "scans"}``.
+        overwrite: do the stages anew whose settings changed, and all after them.
+        say: told what is being done.
+    """
+    from synthoma.protocol import run as run_study
+    from synthoma.recipes import load_recipe
+
+    return run_study(load_recipe(recipe, settings), Path(out), overwrite=overwrite, say=say)
+
+
+def demo(out: str | Path = "demo", *, settings: Changes = (), overwrite: bool = False, say: Say = print) -> Path:
+    """The whole path on phantom brains, in minutes: :func:`run` with the recipe ``demo``."""
+    return run("demo", out, settings=settings, overwrite=overwrite, say=say)
+
+
+def _bare(recipe: str | Path | None, settings: Changes) -> Changes:
+    """Without a recipe nobody said that a lesion is needed: patients without a segmentation are kept."""
+    if recipe is not None:
+        return settings
+    key = "preprocessing.require_lesion_mask"
+    if isinstance(settings, Mapping):
+        return {key: False, **settings}
+    return [f"{key}=false", *settings]
+
+
+def _by_stem(folders: Sequence[str | Path]) -> dict[str, Path]:
+    named: dict[str, Path] = {}
+    for path in map(Path, folders):
+        name = path.resolve().name.removesuffix(".cohort")
+        if name in named:
+            found = f"'{name}' twice: {named[name]} and {path}"
+            raise InputError(describe("synthetic cohorts", "folders of different names", found))
+        named[name] = path
+    return named

@@ -1,0 +1,115 @@
+"""Recipes: YAML, changes on the command line, and messages that name the setting."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from synthoma.errors import SettingError
+from synthoma.recipes import load_recipe, read_recipe, ready_recipes
+from synthoma.recipes.ready import summary
+from synthoma.recipes.recipe import to_yaml
+
+SMALL = "data: {source: brats, path: scans}\n"
+
+
+@pytest.mark.parametrize("name", sorted(ready_recipes()))
+def test_a_ready_recipe_is_valid_and_says_what_it_is_for(name: str) -> None:
+    recipe = load_recipe(name, [] if name == "demo" else ["data.path=scans"])
+    assert read_recipe(to_yaml(recipe), "again") == recipe
+    assert len(summary(ready_recipes()[name])) > 20
+
+
+def test_the_studys_recipe_holds_the_studys_settings() -> None:
+    """Table 2 of the study, conditional GAN: U-Net with skips, PatchGAN, adversarial + L1 + perceptual (VGG19), Adam
+    2e-4, 200 epochs, batch 8, images 256²."""
+    recipe = load_recipe("brats-cgan", ["data.path=scans"])
+    gan, training = recipe.gan, recipe.training
+    assert (gan.adversarial, gan.adversarial_weight, gan.l1_weight) == ("bce", 1.0, 100.0)
+    assert (gan.perceptual.network, gan.learning_rate, gan.beta1) == ("vgg19", 2e-4, 0.5)
+    assert (gan.width, gan.norm, gan.base) == (64, "batch", "none")
+    assert (training.epochs, training.batch_size) == (200, 8)
+    assert [step.size for step in recipe.preprocessing.steps if step.step == "resize"] == [256]
+    assert (recipe.split.train, recipe.split.validation, recipe.split.test, recipe.split.folds) == (0.7, 0.2, 0.1, 5)
+
+
+def test_changes_reach_any_setting() -> None:
+    changes = ["training.epochs=3", "preprocessing.steps.resize.size=64", "gan.learning_rate=1e-3"]
+    recipe = load_recipe("demo", changes)
+    assert recipe.training.epochs == 3
+    assert recipe.gan.learning_rate == 1e-3
+    assert recipe.preprocessing.steps[-1].size == 64  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("gan.widht=3", "demo: gan.widht: expected a known setting, found 'widht'.\nDid you mean 'width'?"),
+        ("preprocessing.steps.resize.sizee=4", "Did you mean 'size'?"),
+        ("training.augment={rotate: 3}", "Did you mean 'rotate_deg'?"),
+        ("training.epochs=0", "demo: training.epochs: expected greater than or equal to 1, found 0."),
+        ("training.epochs=many", "expected a valid integer"),
+        ("data.source=brast", "Did you mean 'brats'?"),
+        ("gan.target=[t1]", "'t1' is both condition and target: the GAN would be shown its own answer"),
+        ("gan.target=[t2]", "gan asks for channel 't2', which preprocessing.channels"),
+        ("gan.target=[mask]", "'mask' is both condition and target"),
+        ("training.epochs", "--set training.epochs: expected KEY=VALUE, such as training.epochs=20, found no '='"),
+        ("preprocessing.steps.resiz.size=4", "Did you mean 'resize'?"),
+        ("foo=1", "Known: data, evaluation, gan, generation, preprocessing, protocol, split, title, training."),
+        ("split.train=0.9", "train + validation + test must be 1, got 1.26"),
+        ("gan.perceptual.network=vgg", "expected 'none', 'efficientnet-lite0' or 'vgg19', found 'vgg'"),
+        ("protocol.variants={a: {data.path: x}}", "may change gan.… and training.… only, got data.path"),
+        ("protocol.variants={a/b: {}}", "variant names become folders"),
+        ("evaluation.families=[similarty]", "Did you mean 'similarity'?"),
+        ("generation.scale=[2, 1]", "two rising positive factors"),
+    ],
+)
+def test_a_wrong_setting_is_named_with_what_to_do(change: str, message: str) -> None:
+    with pytest.raises(SettingError) as caught:
+        load_recipe("demo", [change])
+    assert message in str(caught.value)
+    assert len(str(caught.value).splitlines()) <= 2
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("data: {source: brats}", "x: data.path: expected a value, found none.\nGive one: --set data.path=…"),
+        ("title: a", "x: data: expected a value, found none."),
+        ("data: {}", "x: data.source: expected a value, found none."),
+        ("- 1", "x: expected blocks of settings"),
+        ("", "x: expected blocks of settings"),
+        ("a: [", "x: expected valid YAML"),
+        (SMALL + "title: a\ntitle: b\n", "duplicate key"),
+    ],
+)
+def test_a_wrong_file_is_named_with_what_to_do(text: str, message: str) -> None:
+    with pytest.raises(SettingError) as caught:
+        read_recipe(text, "x")
+    assert message in str(caught.value)
+
+
+def test_yaml_reads_what_a_person_means() -> None:
+    recipe = read_recipe(SMALL + "gan: {learning_rate: 1e-3}\ntitle: no\n", "x")
+    assert recipe.gan.learning_rate == 1e-3
+    assert recipe.title == "no"
+
+
+def test_no_such_recipe() -> None:
+    with pytest.raises(SettingError, match="Did you mean 'brats-cgan'"):
+        load_recipe("brats-gan")
+
+
+def test_a_recipe_of_ones_own(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(SMALL)
+    assert load_recipe(path).data.source == "brats"
+
+
+def test_a_variant_differs_in_its_changes_only() -> None:
+    recipe = load_recipe("tcga-lgg-cgan", ["data.path=scans"])
+    changed = recipe.variant("unet-l1")
+    assert changed.gan.adversarial_weight == 0
+    assert changed.gan.model_copy(update={"adversarial_weight": recipe.gan.adversarial_weight}) == recipe.gan
+    assert changed.training == recipe.training
