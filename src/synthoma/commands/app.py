@@ -16,8 +16,7 @@ __all__ = ["app", "main"]
 app = typer.Typer(
     name="synthoma",
     help="From a folder of tumour scans to a synthetic cohort, and an honest account of it.",
-    epilog="Exit codes: 2 wrong input, 3 a missing part, 4 a refusal (a leak), 130 Ctrl-C.",
-    no_args_is_help=True,
+    epilog="Exit codes: 2 wrong input, 3 missing part, 4 refusal (a leak), 130 Ctrl-C.",
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -48,7 +47,7 @@ def _version(asked: bool) -> None:
 
 @app.callback()
 def _common(
-    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Say it.")] = False,
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Show it.")] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show where an error came from (SYNTHOMA_DEBUG=1).")] = False,
 ) -> None:
     pass
@@ -56,7 +55,7 @@ def _common(
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and leave the process with its exit code; ``--debug`` may stand anywhere."""
-    given = sys.argv[1:] if arguments is None else arguments
+    given = (sys.argv[1:] if arguments is None else arguments) or ["--help"]
     debug = "--debug" in given or os.environ.get("SYNTHOMA_DEBUG", "") not in ("", "0")
     try:
         code = app([text for text in given if text != "--debug"], prog_name="synthoma", standalone_mode=False)

@@ -13,9 +13,7 @@ Out = Annotated[Path, typer.Option("--out", metavar="PATH", help="What to write.
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what exists there.")]
 Recipe = Annotated[
     str | None,
-    typer.Option(
-        "--recipe", metavar="RECIPE", help="Take the settings of a ready recipe or a file.", show_default=False
-    ),
+    typer.Option("--recipe", metavar="RECIPE", help="Settings of a recipe or a file.", show_default=False),
 ]
 Set = Annotated[
     list[str] | None,

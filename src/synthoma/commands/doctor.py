@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import platform
 import shutil
@@ -25,12 +26,10 @@ INSTRUCTIONS = {
     "NEON": ("asimd",),
 }
 """What a person asks for → the flags of ``/proc/cpuinfo``, one of which must be there."""
-DEMO_STEPS = 640
-"""Optimiser steps of the recipe ``demo``."""
 
 
 def doctor() -> None:
-    """Say what is installed, what this machine has, and what speed to expect. Takes a few seconds."""
+    """What is installed, and what speed to expect."""
     typer.echo("Installed")
     for line in _packages():
         typer.echo(f"  {line}")
@@ -77,28 +76,34 @@ def _speed() -> list[str]:
     import torch
 
     from synthoma.gans import GANS, Layout
+    from synthoma.phantoms import BrainPhantomOptions
+    from synthoma.preprocessing import Resize
     from synthoma.recipes import load_recipe
     from synthoma.training.hardware import device_for
 
     device = device_for("auto")
     a = torch.randn(1024, 1024, device=device)
     recipe = load_recipe("demo")
-    layout = Layout(("t1", "flair"), ("body", "necrosis", "oedema", "enhancing"), (96, 96))
+    side = next(step.size for step in recipe.preprocessing.steps if isinstance(step, Resize))
+    layout = Layout(recipe.preprocessing.channels, ("body", "necrosis", "oedema", "enhancing"), (side, side))
     gan = GANS[recipe.gan.method](recipe.gan, layout, device)
     batch = recipe.training.batch_size
-    images = torch.rand(batch, 2, 96, 96, device=device) * 2 - 1
-    masks = torch.zeros(batch, 4, 96, 96, dtype=torch.uint8, device=device)
+    images = torch.rand(batch, len(layout.channels), side, side, device=device) * 2 - 1
+    masks = torch.zeros(batch, 4, side, side, dtype=torch.uint8, device=device)
     matmul = _seconds(lambda: a @ a)
     step = _seconds(lambda: gan.step(images, masks, torch.float32))
+    patients = recipe.data.patients if isinstance(recipe.data, BrainPhantomOptions) else 0
+    samples = round(patients * recipe.split.train) * (recipe.preprocessing.sampling.per_patient or 0)
+    minutes = recipe.training.epochs * math.ceil(samples / batch) * step / 60
     return [
         f"matrix product   {2 * 1024**3 / matmul / 1e9:.0f} GFLOP/s (float32)",
-        f"training step    {1000 * step:.0f} ms of the demo's GAN, {batch / step:.0f} images/s of 96 × 96",
-        f"synthoma demo    about {DEMO_STEPS * step / 60 + 1:.0f} minutes",
+        f"training step    {1000 * step:.0f} ms of the demo's GAN, {batch / step:.0f} images/s of {side} × {side}",
+        f"synthoma demo    about {minutes:.0f} minutes of training, and one or two besides",
     ]
 
 
 def _seconds(work: Callable[[], object], at_least: float = 0.7) -> float:
-    """Seconds that ``work`` takes: the median of as many runs as fit, after one to warm up."""
+    """Seconds that ``work`` takes: the median of three runs or more, after one to warm up."""
     import torch
 
     def timed() -> float:
@@ -110,7 +115,7 @@ def _seconds(work: Callable[[], object], at_least: float = 0.7) -> float:
 
     timed()
     times = [timed()]
-    while sum(times) < at_least:
+    while sum(times) < at_least or len(times) < 3:
         times.append(timed())
     return sorted(times)[len(times) // 2]
 

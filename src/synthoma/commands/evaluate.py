@@ -13,17 +13,17 @@ __all__ = ["evaluate"]
 
 
 def evaluate(
-    real: Annotated[Path, typer.Argument(metavar="REAL", help="The real cohort.")],
-    synthetic: Annotated[list[Path], typer.Argument(metavar="SYNTHETIC…", help="Synthetic cohorts.")],
+    real: Annotated[Path, typer.Argument(help="The real cohort.")],
+    synthetic: Annotated[list[Path], typer.Argument(help="Synthetic cohorts.")],
     out: Out,
     recipe: Recipe = None,
     settings: Set = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """Measure synthetic cohorts against the real one (settings evaluation.…).
+    """Measure synthetic cohorts against real.
 
-    A cohort is called by its folder's name. The one called reconstruct, else the first whose samples stand for real
-    ones, is compared with the baselines.
+    Settings evaluation.… say how. A cohort is called by its folder's name. The one called reconstruct, else the
+    first whose samples stand for real ones, is compared with the baselines.
     """
     from synthoma.commands.info import evidence_lines
     from synthoma.verbs import evaluate

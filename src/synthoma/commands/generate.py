@@ -13,8 +13,8 @@ __all__ = ["generate"]
 
 
 def generate(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="What synthoma train wrote, or a checkpoint of it.")],
-    cohort: Annotated[Path, typer.Argument(metavar="COHORT", help="The real cohort that gives the conditions.")],
+    run: Annotated[Path, typer.Argument(help="What synthoma train wrote, or a checkpoint of it.")],
+    cohort: Annotated[Path, typer.Argument(help="The real cohort that gives the conditions.")],
     out: Out,
     method: Annotated[
         str, typer.Option("--method", metavar="METHOD", help="reconstruct, transplant or remove.")
@@ -24,7 +24,9 @@ def generate(
     settings: Set = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """Draw a synthetic cohort with a trained GAN (settings generation.…)."""
+    """Draw a synthetic cohort with a trained GAN.
+
+    Settings generation.… say how."""
     from synthoma import open_cohort
     from synthoma.commands.info import cohort_lines
     from synthoma.verbs import generate

@@ -19,7 +19,7 @@ MOST_NOTES = 12
 
 
 def info(
-    path: Annotated[Path, typer.Argument(metavar="PATH", help="A cohort, a run, a study or an evaluation.")],
+    path: Annotated[Path, typer.Argument(help="A cohort, a run, a study or an evaluation.")],
     as_json: Annotated[bool, typer.Option("--json", help="Everything, for programs.")] = False,
 ) -> None:
     """Say what a folder of synthoma holds."""
@@ -64,7 +64,7 @@ def cohort_lines(cohort: Cohort) -> list[str]:
     lines.append("")
     lines += _table(about)
     left_out = [note for note in about["notes"] if note.startswith("left out")]
-    other = [note for note in about["notes"] if not note.startswith("left out")]
+    other = _grouped([note for note in about["notes"] if not note.startswith("left out")])
     if left_out:
         lines += ["", f"Left out ({len(left_out)}):", *(f"  {note.removeprefix('left out ')}" for note in left_out)]
     if other:
@@ -72,6 +72,14 @@ def cohort_lines(cohort: Cohort) -> list[str]:
         if len(other) > MOST_NOTES:
             lines.append(f"  … and {len(other) - MOST_NOTES} more (synthoma info --json)")
     return lines
+
+
+def _grouped(notes: list[str]) -> list[str]:
+    """What is said of several patients in the same words, once."""
+    texts: dict[str, list[str]] = {}
+    for note in notes:
+        texts.setdefault(note.partition(": ")[2] or note, []).append(note)
+    return [same[0] if len(same) == 1 else f"{text} ({len(same)} scans)" for text, same in texts.items()]
 
 
 def _table(about: dict[str, Any]) -> list[str]:

@@ -13,8 +13,8 @@ __all__ = ["prepare"]
 
 
 def prepare(
-    source: Annotated[str, typer.Argument(metavar="SOURCE", help="brats, tcga-lgg, nifti or images.")],
-    path: Annotated[Path, typer.Argument(metavar="PATH", help="The folder of the scans.")],
+    source: Annotated[str, typer.Argument(help="brats, tcga-lgg, nifti or images.")],
+    path: Annotated[Path, typer.Argument(help="The folder of the scans.")],
     out: Out,
     recipe: Recipe = None,
     settings: Set = None,
@@ -27,8 +27,9 @@ def prepare(
     ] = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """Turn a folder of scans into a cohort: read, preprocess, choose slices, split by patient.
+    """Turn a folder of scans into a cohort.
 
+    Reads, preprocesses, chooses slices, splits by patient (settings data.…, preprocessing.…, split.…).
     What is left out is said with its reason.
     """
     from synthoma import open_cohort

@@ -10,7 +10,7 @@ from synthoma.commands.arguments import Set
 
 __all__ = ["app"]
 
-app = typer.Typer(help="The ready recipes: list, show, schema.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(help="The ready recipes: list, show, schema.", rich_markup_mode=None)
 
 
 @app.command("list")
@@ -25,10 +25,12 @@ def list_recipes() -> None:
 
 @app.command()
 def show(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="A ready recipe or a file.")],
+    name: Annotated[str, typer.Argument(help="A ready recipe or a file.")],
     settings: Set = None,
 ) -> None:
-    """Print a recipe as it is written, or with --set every setting of the changed one."""
+    """Print a recipe.
+
+    As it is written, or with --set every setting of the changed one."""
     from synthoma.recipes.ready import find_recipe
 
     if not settings:
@@ -41,7 +43,9 @@ def show(
 
 @app.command()
 def schema() -> None:
-    """Print the JSON schema of a recipe, for editors: every setting, its type, bounds and meaning."""
+    """Print the JSON schema of a recipe.
+
+    Every setting with its type, bounds and meaning; editors complete by it."""
     import json
 
     from synthoma.recipes import Recipe

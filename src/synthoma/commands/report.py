@@ -13,11 +13,11 @@ __all__ = ["report"]
 
 
 def report(
-    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Of a study (run, demo) or an evaluation.")],
+    folder: Annotated[Path, typer.Argument(help="Of a study (run, demo) or an evaluation.")],
     out: Out = Path("report.html"),
     overwrite: Overwrite = False,
 ) -> None:
-    """Write the report of a study, or of an evaluation, as one HTML file."""
+    """Write the report as one HTML file."""
     from synthoma.verbs import write_report
 
     typer.echo(f"The report: {write_report(folder, out, overwrite=overwrite)}")

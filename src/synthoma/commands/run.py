@@ -12,14 +12,15 @@ __all__ = ["run"]
 
 
 def run(
-    recipe: Annotated[str, typer.Argument(metavar="RECIPE", help="A ready recipe (synthoma recipes list) or a file.")],
+    recipe: Annotated[str, typer.Argument(help="A ready recipe (synthoma recipes list) or a file.")],
     out: Out,
     settings: Set = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """Take a recipe through all stages, from scans to report. Run again, it goes on where it stopped.
+    """A whole study: from scans to report by a recipe.
 
-    With --overwrite, stages whose settings changed are done anew, and all after them.
+    Run again, it goes on where it stopped. With --overwrite, stages whose settings changed are done anew, and all
+    after them.
     """
     from synthoma.verbs import run
 

@@ -11,14 +11,12 @@ from synthoma.errors import InputError, MissingPartError, describe, did_you_mean
 
 __all__ = ["app"]
 
-app = typer.Typer(
-    help="Weights of pretrained networks: list, path, verify.", no_args_is_help=True, rich_markup_mode=None
-)
+app = typer.Typer(help="Weights of pretrained networks: list, path, verify.", rich_markup_mode=None)
 
 
 @app.command("list")
 def list_weights() -> None:
-    """The networks, what they are for, and where their weights come from."""
+    """The networks, and what they are for."""
     from synthoma.networks.pretrained import WEIGHTS
 
     for name, weights in WEIGHTS.items():
@@ -28,7 +26,7 @@ def list_weights() -> None:
 
 
 @app.command()
-def path(name: Annotated[str, typer.Argument(metavar="NAME", help="See synthoma weights list.")]) -> None:
+def path(name: Annotated[str, typer.Argument(help="See synthoma weights list.")]) -> None:
     """Where the file of an embedded network is."""
     typer.echo(_embedded(name))
 
@@ -37,7 +35,7 @@ def path(name: Annotated[str, typer.Argument(metavar="NAME", help="See synthoma 
 def verify(
     name: Annotated[str | None, typer.Argument(metavar="NAME|FILE", help="A network, or a file of yours.")] = None,
 ) -> None:
-    """Compare the embedded weights with their SHA-256, or say what a file of yours is."""
+    """Check the embedded weights, or a file of yours."""
     from synthoma.networks.pretrained import WEIGHTS
     from synthoma.storage import file_sha256
 

@@ -96,7 +96,7 @@ def prepare(
                 writer.note(f"{case.name}: {note}")
         if split is not None:
             if len(SPLITS) <= len(writer.patients) < split.folds and "folds" not in split.model_fields_set:
-                writer.note(f"no folds: {len(writer.patients)} patients are too few for {split.folds}")
+                writer.notes.insert(0, f"no folds: {len(writer.patients)} patients are too few for {split.folds}")
                 split = split.model_copy(update={"folds": 0})
             writer.set_splits(assign_splits(writer.patients, split))
         writer.set_lineage(
