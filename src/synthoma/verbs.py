@@ -57,10 +57,12 @@ def prepare(
     from synthoma.protocol import prepare as prepare_stage
     from synthoma.recipes import load_recipe
 
-    chosen = load_recipe(recipe, _bare(recipe, settings), data={"source": source, "path": path})
-    if isinstance(chosen.data, BrainPhantomOptions):
-        remedy = "To draw phantoms and use them: synthoma run RECIPE --set data.source=phantom-brain."
+    drawn = BrainPhantomOptions.model_fields["source"].default
+    if source == drawn:
+        remedy = f"Phantoms are drawn, not read: synthoma demo, or a recipe with data.source={drawn}."
         raise SettingError(describe("source", "one that reads files", f"'{source}'", remedy))
+    chosen = load_recipe(recipe, _bare(recipe, settings), data={"source": source, "path": path})
+    assert not isinstance(chosen.data, BrainPhantomOptions)  # noqa: S101 (for the type checker)
     return prepare_stage(
         chosen.data,
         chosen.preprocessing,

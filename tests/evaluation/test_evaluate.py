@@ -153,8 +153,8 @@ def test_a_generator_that_saw_a_test_patient_is_refused(real, synthesise):
 
 
 def test_a_leak_into_the_classifier_stops_before_any_work(real, synthesise):
-    arms = {"transplant": synthesise(noisy, split="validation", paired=False)}
-    with pytest.raises(LeakError, match="p06"):
+    arms = {"transplant": synthesise(noisy, split="test", paired=False)}
+    with pytest.raises(LeakError, match="p09"):
         evaluate(real, arms, OPTIONS)
 
 

@@ -1,5 +1,5 @@
 """The command line: one thin file a verb, which reads arguments, calls one function of the package, and prints."""
 
-from synthoma.commands.app import app, main
+from synthoma.commands.app import main
 
-__all__ = ["app", "main"]
+__all__ = ["main"]

@@ -13,6 +13,8 @@ from synthoma.errors import Interrupted, SynthomaError
 
 __all__ = ["app", "main"]
 
+STOPPED = "Stopped. Nothing half-written was left; the same command begins again."
+
 app = typer.Typer(
     name="synthoma",
     help="From a folder of tumour scans to a synthetic cohort, and an honest account of it.",
@@ -67,6 +69,9 @@ def main(arguments: list[str] | None = None) -> None:
             raise
         text, code = _last_words(error)
         typer.echo(text, err=True)
+    else:
+        if code == Interrupted.exit_code:  # what the parser makes of Ctrl-C
+            typer.echo(STOPPED, err=True)
     sys.exit(code if isinstance(code, int) else 0)
 
 
@@ -82,6 +87,6 @@ def _last_words(error: BaseException) -> tuple[str, int]:
         hint = f"\nSee {context.command_path} --help." if context else ""
         return f"error: {say()}{hint}", getattr(error, "exit_code", 2)
     if isinstance(error, KeyboardInterrupt | typer.Abort):
-        return "Stopped. Nothing half-written was left; the same command begins again.", Interrupted.exit_code
+        return STOPPED, Interrupted.exit_code
     first = next(iter(str(error).splitlines()), "")
     return f"internal error ({type(error).__name__}: {first}); run again with --debug to see where.", 1

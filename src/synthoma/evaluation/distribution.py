@@ -235,10 +235,10 @@ def _floor(
 def _verdict(distance: Measurement, floor: float, paired: bool) -> Verdict:
     what = "lesions" if distance.region == "lesion" else "images"
     claim = f"{distance.arm} {what} are as near to real ones as real ones of other patients are (Fréchet distance)"
-    number = f"{distance.value:.3g} against a floor of {floor:.3g}, n = {distance.n_images} a side, {distance.compared}"
+    number = f"{distance.value:.1f} against a floor of {floor:.1f}, n = {distance.n_images} a side, {distance.compared}"
     if distance.low is None or distance.high is None:
         return Verdict(claim, "cannot tell", f"{number}, {distance.n_patients} patients: no interval.")
-    number += f", 95 % interval {distance.low:.3g} to {distance.high:.3g}"
+    number += f", 95 % interval {distance.low:.1f} to {distance.high:.1f}"
     if distance.low > floor:
         return Verdict(claim, "not supported", number + ".")
     if paired:  # the anatomy is shared, which the patients of the floor do not

@@ -113,9 +113,9 @@ def score(real: Float, made: Float, body: NDArray[np.bool_], lesion: NDArray[np.
 
 def difference_verdict(claim: str, interval: Interval, differences: Float, other: str, unit: str = "") -> Verdict:
     """Whether the headline arm is better than ``other``: a mean below 0 is called a loss, not a near miss."""
-    number = f"mean difference {interval.value:+.4g}{unit}"
+    number = f"mean difference {interval.value:+.3f}{unit}"
     if interval.low is not None and interval.high is not None:
-        number += f", 95 % interval {interval.low:+.4g} to {interval.high:+.4g}"
+        number += f", 95 % interval {interval.low:+.3f} to {interval.high:+.3f}"
     count = len(differences)
     if interval.value is None or interval.value <= 0:
         return Verdict(claim, "not supported", f"It loses to {other}: {number}, {count} patients.")
