@@ -30,6 +30,8 @@ def test_a_recipe_is_shown_as_it_is_written_or_in_full(typed):
     assert (recipe.training.epochs, recipe.data.source) == (7, "phantom-brain")
     assert said.out.startswith("title: ")
     assert to_yaml(recipe) == said.out
+    said = typed("recipes", "show", "brats-cgan", "--set", "training.epochs=7")  # its data.path is the user's
+    assert read_recipe(said.out, "shown", ["data.path=scans"]).training.epochs == 7
     said = typed("recipes", "show", "dmo")
     assert (said.code, "Did you mean 'demo'?" in said.err) == (2, True)
 
@@ -108,7 +110,8 @@ def test_the_verbs_do_what_the_commands_do(study, scans, tmp_path):
         assert (real / name).read_bytes() == (study / "real.cohort" / name).read_bytes()
     with pytest.raises(OutputError):
         synthoma.prepare("brats", scans, real, settings=settings)
-    gan = {"gan.width": 4, "gan.discriminator_width": 4, "gan.norm": "instance", "training.epochs": 1}
+    gan = {"gan.width": 4, "gan.discriminator_width": 4, "gan.norm": "instance"}
+    gan |= {"training.epochs": 1, "training.threads": 1}
     run = synthoma.train(real, tmp_path / "gan", settings=gan)
     made = synthoma.generate(run, real, tmp_path / "made.cohort")
     assert (made / "images.npy").read_bytes() == (study / "reconstruct.cohort" / "images.npy").read_bytes()

@@ -240,7 +240,7 @@ def test_every_name_has_one_family(family: str, tail: str) -> None:
 
 
 def test_precision_belongs_to_the_generator_in_a_region_and_else_to_the_classifier() -> None:
-    assert family_of(measured("precision", 1.0, "synthetic", region="frame")) == "distribution"
+    assert family_of(measured("improved-precision", 1.0, "synthetic", region="frame")) == "distribution"
     assert family_of(measured("precision", 1.0, "synthetic", region="")) == "utility"
 
 

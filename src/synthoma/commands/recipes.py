@@ -36,9 +36,12 @@ def show(
     if not settings:
         typer.echo(find_recipe(name).read_text(encoding="utf-8"), nl=False)
         return
-    from synthoma.recipes import load_recipe, to_yaml
+    from synthoma.recipes import load_recipe, to_yaml, written
 
-    typer.echo(to_yaml(load_recipe(name, settings)), nl=False)
+    data = written(name).get("data")
+    open_path = isinstance(data, dict) and "path" not in data and data.get("source") != "phantom-brain"
+    changes = ["data.path=FOLDER", *settings] if open_path else settings  # most ready recipes leave it to the user
+    typer.echo(to_yaml(load_recipe(name, changes)), nl=False)
 
 
 @app.command()

@@ -113,8 +113,8 @@ def precision_recall(products: Products, k: int = 5) -> dict[str, float]:
     radius_x, radius_y = _neighbour(xx, k), _neighbour(yy, k)
     near = xy < radius_x[:, None]
     return {
-        "precision": float(near.any(axis=0).mean()),
-        "recall": float((xy < radius_y).any(axis=1).mean()),
+        "improved-precision": float(near.any(axis=0).mean()),
+        "improved-recall": float((xy < radius_y).any(axis=1).mean()),
         "density": float(near.sum(axis=0).mean() / k),
         "coverage": float(near.any(axis=1).mean()),
     }

@@ -35,8 +35,8 @@ DEFINITIONS = {
     "frechet-distance-infinity": "The Fréchet distance extrapolated to infinitely many images (a line in 1/n, "
     "both sets shrunk). Rough while n is below the 1280 features.",
     "kid": "Kernel distance: unbiased squared maximum mean discrepancy, cubic kernel; near 0 for equal sets.",
-    "precision": "Share of synthetic images that lie within the neighbourhood (k = 5) of a real one: realism.",
-    "recall": "Share of real images that lie within the neighbourhood (k = 5) of a synthetic one: variety.",
+    "improved-precision": "Share of synthetic images that lie within the neighbourhood (k = 5) of a real one: realism.",
+    "improved-recall": "Share of real images that lie within the neighbourhood (k = 5) of a synthetic one: variety.",
     "density": "How many real neighbourhoods hold a synthetic image, over k; above 1 is no praise, it means crowding.",
     "coverage": "Share of real images with a synthetic one in their neighbourhood.",
     "diversity-ratio": "Mean distance between synthetic images over that between real ones; below 0.5: mode collapse?",

@@ -36,7 +36,7 @@ class UNet(nn.Module):
     Args:
         base: "none" ends in tanh, as the reference does. "linear" adds the U-Net's output to a 1 × 1 convolution of
             the input (a per-pixel linear fit, to be set by :meth:`set_linear`), starts from it exactly, and ends
-            without tanh.
+            without tanh. Where all of the input is at its minimum, −1 (the background), the fit is −1 too.
         dropout: rate in the (up to three) innermost levels of eight times the width, as in the reference.
         upsample: "transpose" as in the reference, or "resize" (nearest, then 3 × 3), which leaves no checkerboard
             (Odena et al. 2016).
@@ -111,7 +111,10 @@ class UNet(nn.Module):
         inner = self.up[-1](skips.pop())
         for up in reversed(self.up[:-1]):
             inner = up(torch.cat([skips.pop(), inner], dim=1))
-        return torch.tanh(inner) if self.linear is None else inner + self.linear(x)
+        if self.linear is None:
+            return torch.tanh(inner)
+        background = (x <= -1).all(dim=1, keepdim=True)  # else the loss would be spent on learning it
+        return inner + torch.where(background, -1, self.linear(x))
 
 
 def _upsampling(upsample: Upsample, spatial_dims: int, inputs: int, outputs: int, *, bias: bool) -> list[nn.Module]:

@@ -80,8 +80,11 @@ def rim_contrast(image: Image, head: Bool) -> float:
         depth = np.minimum(depth / depth.max() * bins, bins - 1).astype(int)[head[z]]
         total += np.bincount(depth, image[z][head[z]], bins)
         count += np.bincount(depth, minlength=bins)
-    profile = total / np.maximum(count, 1)
+    profile = np.where(count > 0, total / np.maximum(count, 1), np.inf)  # a small head has no pixel at some depths
+    if not np.isfinite(profile[2:16]).any():
+        return 1.0
     darkest = 2 + int(np.argmin(profile[2:16]))
+    profile = np.where(count > 0, profile, 0)
     return float(profile[: darkest + 1].max() / max(profile[darkest], 1e-6))
 
 
@@ -125,7 +128,9 @@ def _clearest_slice(image: Image, head: Bool, unit: float) -> tuple[int, Bool] |
         if not found.any():
             continue
         area = found.sum()
-        ring = _dilated(found, 2 * unit) & ~found
+        ring = _dilated(found, max(2 * unit, 1)) & ~found  # in a small head two scaled pixels may be none
+        if not ring.any():
+            continue
         contrast = float(np.median(image[z][found]) - image[z][ring].mean())
         edge = int((found & ~_eroded(found, 1)).sum())
         roundness = min(1.0, float(4 * np.pi * area / edge**2))

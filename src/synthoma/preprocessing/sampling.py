@@ -53,8 +53,13 @@ def sample_slices(scan: Scan, sampling: SliceSampling, channels: tuple[str, ...]
     labels = _labels(scan, body, sampling)
     chosen = [int(z) for z in np.flatnonzero(usable) if labels[z]]
     if not chosen:
-        found = f"{int(usable.sum())} of {len(usable)} with enough body, none of them with a clear label"
-        remedy = "Lower min_body_fraction or min_lesion_fraction, or set small_lesion to 'tumour'."
+        found = (
+            f"{int(usable.sum())} of {len(usable)} with enough body that is not blank, none of them with a clear label"
+        )
+        remedy = (
+            "Lower min_body_fraction or min_lesion_fraction, raise max_blank_fraction, set small_lesion to 'tumour', or, "
+            "where the pictures are much smaller than resize.size, set resize.crop to 'body'."
+        )
         raise ScanError(describe(f"{scan.patient}: sampling", "at least one slice", found, remedy))
     if sampling.per_patient is not None:
         chosen = _thinned(chosen, labels, sampling.per_patient)
@@ -82,9 +87,11 @@ def _usable(
     """Slices with enough body, in which every channel shows something."""
     area = body.sum(axis=(1, 2))
     usable = (area > 0) & (area >= sampling.min_body_fraction * body[0].size)
+    # Without a body mask the dark background counts as blank: then only a slice that shows nothing at all is left out.
+    most = sampling.max_blank_fraction if BODY in scan.masks else np.nextafter(1.0, 0.0)
     for name in channels:
         blank = ((scan.channels[name] <= -1) & body).sum(axis=(1, 2))
-        usable &= blank <= sampling.max_blank_fraction * area
+        usable &= blank <= most * area
     return np.asarray(usable)
 
 

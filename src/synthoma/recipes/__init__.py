@@ -10,6 +10,7 @@ from synthoma.recipes.recipe import (
     read_blocks,
     read_recipe,
     to_yaml,
+    written,
 )
 
 __all__ = [
@@ -24,4 +25,5 @@ __all__ = [
     "ready_recipes",
     "summary",
     "to_yaml",
+    "written",
 ]

@@ -21,7 +21,17 @@ from synthoma.recipes.ready import find_recipe
 from synthoma.scans import BratsData, ImagesData, NiftiData, TcgaLggData
 from synthoma.training import TrainingOptions
 
-__all__ = ["Blocks", "Changes", "ProtocolOptions", "Recipe", "load_recipe", "read_blocks", "read_recipe", "to_yaml"]
+__all__ = [
+    "Blocks",
+    "Changes",
+    "ProtocolOptions",
+    "Recipe",
+    "load_recipe",
+    "read_blocks",
+    "read_recipe",
+    "to_yaml",
+    "written",
+]
 
 Changes = Sequence[str] | Mapping[str, Any]
 """Settings to change: ``["training.epochs=20"]`` as on the command line, or ``{"training.epochs": 20}``."""
@@ -44,8 +54,9 @@ class ProtocolOptions(Options):
     def _only_training(self) -> ProtocolOptions:
         for name, changes in self.variants.items():
             for key in changes:
-                if key.split(".")[0] not in ("gan", "training"):
-                    raise ValueError(f"variant '{name}' may change gan.… and training.… only, got {key}")
+                block, _, setting = key.partition(".")
+                if block not in ("gan", "training") or not setting:
+                    raise ValueError(f"variant '{name}' may change settings gan.… and training.… only, got {key}")
             if not name.replace("-", "").replace("_", "").isalnum():
                 raise ValueError(f"variant names become folders: letters, digits, - and _ only, got '{name}'")
         return self
@@ -96,7 +107,7 @@ def load_recipe(name: str | Path | None, changes: Changes = (), *, data: Mapping
     Raises:
         SettingError: no such recipe, bad YAML, an unknown setting (the nearest is named) or an invalid value.
     """
-    content = _content(name)
+    content = written(name)
     if data is not None:
         before = content.get("data")
         if isinstance(before, dict) and before.get("source") == data.get("source"):
@@ -126,7 +137,7 @@ def read_blocks(wanted: Sequence[str], name: str | Path | None = None, changes: 
             expected = "a setting of " + " or ".join(f"{block}.…" for block in wanted)
             near = did_you_mean(key.split(".")[0], wanted) if "." in key else f"Write it as {wanted[0]}.{key}=…"
             raise SettingError(describe(f"--set {key}", expected, f"'{key}'", near))
-    content = {block: settings for block, settings in _content(name).items() if block not in ("data", "title")}
+    content = {block: settings for block, settings in written(name).items() if block not in ("data", "title")}
     return _validate(Blocks, _changed(content, changes), str(name or "settings"))
 
 
@@ -142,7 +153,7 @@ def to_yaml(recipe: Recipe) -> str:
     return text.getvalue()
 
 
-def _content(name: str | Path | None) -> dict[str, Any]:
+def written(name: str | Path | None) -> dict[str, Any]:
     """The blocks of a recipe as they are written; none without a name."""
     return _blocks(find_recipe(name).read_text(encoding="utf-8"), str(name)) if name is not None else {}
 

@@ -27,7 +27,7 @@ FAMILIES: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "similarity": ("Similarity to the real image", ("ssim", "psnr", "mae", "mse", "nrmse")),
     "distribution": (
         "Distribution",
-        ("frechet", "fid", "kid", "precision", "recall", "density", "coverage", "diversity", "two-sample", "radiomics"),
+        ("frechet", "fid", "kid", "improved-", "density", "coverage", "diversity", "two-sample", "radiomics"),
     ),
     "structure": (
         "Structure",
@@ -35,7 +35,7 @@ FAMILIES: Mapping[str, tuple[str, tuple[str, ...]]] = {
     ),
     "utility": (
         "Utility: a classifier",
-        ("accuracy", "balanced-accuracy", "auc", "f1", "specificity", "sensitivity", "brier"),
+        ("accuracy", "balanced-accuracy", "auc", "f1", "precision", "recall", "specificity", "sensitivity", "brier"),
     ),
     "clipping": ("Values outside the window, clipped", ("share-clipped",)),
     "privacy": (
@@ -109,8 +109,6 @@ def worse_than(measurement: Measurement, others: Sequence[Measurement]) -> list[
 def family_of(measurement: Measurement) -> str:
     """The family whose names a measurement's name begins with, else ``other``."""
     name = measurement.name.lower()
-    if name.startswith(("precision", "recall")):  # of a generator, in a region; or of a classifier, of the whole image
-        return "distribution" if measurement.region else "utility"
     fits = [
         (len(start), family) for family, (_, starts) in FAMILIES.items() for start in starts if name.startswith(start)
     ]
