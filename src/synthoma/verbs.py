@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from synthoma.errors import InputError, SettingError, describe
 
@@ -113,7 +113,6 @@ def generate(
     out: str | Path,
     *,
     method: str = "reconstruct",
-    use: Literal["best", "last"] = "best",
     recipe: str | Path | None = None,
     settings: Changes = (),
     overwrite: bool = False,
@@ -125,7 +124,6 @@ def generate(
         cohort: the real cohort that gives conditions and lesions.
         out: the synthetic cohort to write.
         method: ``reconstruct``, ``transplant`` or ``remove``.
-        use: which checkpoint draws.
         recipe: whose block ``generation`` is used.
         settings: settings that differ, such as ``{"generation.samples": 50}``.
         overwrite: replace a folder of this name.
@@ -139,7 +137,7 @@ def generate(
     from synthoma.recipes import read_blocks
 
     blocks = read_blocks(("generation",), recipe, settings)
-    checkpoint = checkpoint_of(Path(run), use)
+    checkpoint = checkpoint_of(Path(run), blocks.generation.use)
     return generate_stage(checkpoint, Path(cohort), Path(out), method, blocks.generation, overwrite=overwrite)
 
 

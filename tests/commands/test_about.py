@@ -79,6 +79,7 @@ def test_weights_that_were_altered(typed, tmp_path, monkeypatch):
     assert (said.code, "x.pth: expected SHA-256 579344" in said.err) == (2, True)
 
 
+@pytest.mark.slow
 def test_doctor(typed):
     said = typed("doctor")
     assert said.code == 0

@@ -161,13 +161,13 @@ def test_a_checkpoint_that_carries_code_is_never_run(typed, study, tmp_path):
     shutil.copytree(study / "gan", tmp_path / "gan")
     trap = tmp_path / "trap"
     for name in ("best", "last"):
-        (tmp_path / f"gan/checkpoints/{name}.safetensors").write_bytes(pickle.dumps(Payload(str(trap))))
+        (tmp_path / f"gan/checkpoints/{name}.safetensors").write_bytes(pickle.dumps(Payload(str(trap)), protocol=2))
     said = typed("generate", tmp_path / "gan", study / "real.cohort", "--out", tmp_path / "x.cohort")
     assert said.code == 2
     assert "files that carry code (.pt, .pkl) never are." in said.err
     resumed = typed("train", study / "real.cohort", "--out", tmp_path / "gan", "--resume")
     assert resumed.code == 2
-    (tmp_path / "weights.pth").write_bytes(pickle.dumps(Payload(str(trap))))
+    (tmp_path / "weights.pth").write_bytes(pickle.dumps(Payload(str(trap)), protocol=2))
     assert typed("weights", "verify", tmp_path / "weights.pth").code == 2
     assert not trap.exists()
 

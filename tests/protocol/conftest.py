@@ -21,7 +21,7 @@ preprocessing:
     - {step: resize, size: 48, crop: body}
   sampling: {per_patient: 6, min_body_fraction: 0.1}
 split: {train: 0.58, validation: 0.14, test: 0.28, folds: 0}
-gan: {condition: [t1, mask], target: [flair], width: 4, discriminator_width: 4, norm: instance, base: linear, dropout: 0.0}
+gan: {condition: [t1, mask], target: [flair], width: 4, discriminator_width: 4, norm: instance, base: linear}
 training: {epochs: 2, batch_size: 4, validate_every: 1, preview_every: 2, checkpoint_every: 1, precision: float32}
 generation: {samples: 4}
 evaluation: {bootstrap_draws: 100, classifier: {steps: 10, checks: 2}}

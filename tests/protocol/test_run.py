@@ -34,7 +34,14 @@ def stages_done(recipe: Recipe, out: Path, **options: bool) -> list[str]:
 
 
 def test_a_study_leaves_everything_on_disk(study: Path, recipe: Recipe) -> None:
-    for name in ("recipe.yaml", "stages.json", "real.cohort/cohort.json", "gan/log.jsonl", "evidence.csv", "report.html"):
+    for name in (
+        "recipe.yaml",
+        "stages.json",
+        "real.cohort/cohort.json",
+        "gan/log.jsonl",
+        "evidence.csv",
+        "report.html",
+    ):
         assert (study / name).is_file(), name
     assert load_recipe(study / "recipe.yaml") == recipe
     assert tuple(json.loads((study / "stages.json").read_text())) == NAMES
@@ -128,7 +135,9 @@ def test_a_folder_of_something_else_is_left_alone(recipe: Recipe, tmp_path: Path
 
 def test_two_studies_of_one_recipe_are_equal(study: Path, recipe: Recipe, tmp_path: Path) -> None:
     out = tmp_path / "again"
-    short = changed(recipe, "evaluation.families=[similarity]", "protocol.variants={}", "generation.methods=[reconstruct]")
+    short = changed(
+        recipe, "evaluation.families=[similarity]", "protocol.variants={}", "generation.methods=[reconstruct]"
+    )
     run(short, out, say=lambda _: None)
     name = Path("synthetic", "reconstruct.cohort", "images.npy")
     assert (out / name).read_bytes() == (study / name).read_bytes()

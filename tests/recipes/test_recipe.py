@@ -59,7 +59,7 @@ def test_changes_reach_any_setting() -> None:
         ("foo=1", "Known: data, evaluation, gan, generation, preprocessing, protocol, split, title, training."),
         ("split.train=0.9", "train + validation + test must be 1, got 1.26"),
         ("gan.perceptual.network=vgg", "expected 'none', 'efficientnet-lite0' or 'vgg19', found 'vgg'"),
-        ("protocol.variants={a: {data.path: x}}", "may change gan.… and training.… only, got data.path"),
+        ("protocol.variants={a: {data.path: x}}", "may change settings gan.… and training.… only, got data.path"),
         ("protocol.variants={a/b: {}}", "variant names become folders"),
         ("evaluation.families=[similarty]", "Did you mean 'similarity'?"),
         ("generation.scale=[2, 1]", "two rising positive factors"),

@@ -193,7 +193,8 @@ def fake_measurements() -> list[Measurement]:
     for arm, distance, kid in distances:
         for name, value, better in (
             ("frechet-distance", distance, "lower"), ("kid", kid, "lower"), ("diversity", 0.913, "higher"),
-            ("improved-precision", 0.6111, "higher"), ("improved-recall", 0.2222, "higher"), ("coverage", 0.5833, "higher"),
+            ("improved-precision", 0.6111, "higher"), ("improved-recall", 0.2222, "higher"),
+            ("coverage", 0.5833, "higher"),
         ):  # fmt: skip
             found.append(Measurement(name, value, value * 0.8, value * 1.1, 18, 6, arm, "frame", "", better, features,
                                      "real test (the same patients)"))  # fmt: skip

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
@@ -19,7 +19,6 @@ def generate(
     method: Annotated[
         str, typer.Option("--method", metavar="METHOD", help="reconstruct, transplant or remove.")
     ] = "reconstruct",
-    use: Annotated[Literal["best", "last"], typer.Option("--use", help="Which checkpoint draws.")] = "best",
     recipe: Recipe = None,
     settings: Set = None,
     overwrite: Overwrite = False,
@@ -31,5 +30,5 @@ def generate(
     from synthoma.commands.info import cohort_lines
     from synthoma.verbs import generate
 
-    generate(run, cohort, out, method=method, use=use, recipe=recipe, settings=settings or (), overwrite=overwrite)
+    generate(run, cohort, out, method=method, recipe=recipe, settings=settings or (), overwrite=overwrite)
     typer.echo("\n".join(cohort_lines(open_cohort(out))))

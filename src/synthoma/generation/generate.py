@@ -18,12 +18,11 @@ from synthoma.gans import GANS, ConditionalGAN, GanOptions, Layout
 from synthoma.gans.checkpoints import load_arrays, load_checkpoint
 from synthoma.generation.lesions import fit_lesion
 from synthoma.generation.options import GenerationOptions
-from synthoma.records import Cohort, Lineage, Samples
+from synthoma.records import TUMOUR, TUMOUR_FREE, Cohort, Lineage, Samples
 from synthoma.seeding import generator
 
 __all__ = ["generate", "load_generator"]
 
-TUMOUR, TUMOUR_FREE = "tumour", "tumour-free"
 DONORS_TRIED = 20
 
 
@@ -47,7 +46,8 @@ def load_generator(path: Path, *, device: str = "cpu") -> tuple[ConditionalGAN, 
     except (ValidationError, KeyError, TypeError, AttributeError) as error:
         found = f"others ({str(error).splitlines()[0]})"
         raise CheckpointError(describe(path, "the settings of a GAN of this version", found)) from error
-    gan = GANS[options.method](options, layout, torch.device(device))
+    with torch.random.fork_rng(devices=[]):  # the first weights are random, and replaced at once
+        gan = GANS[options.method](options, layout, torch.device(device))
     network = gan.networks[gan.averaged]
     load_arrays(network, state.part(f"averages/{gan.averaged}"), str(path))
     return gan, network.requires_grad_(False).eval(), state.lineage

@@ -19,6 +19,8 @@ class GenerationOptions(Options):
     methods: tuple[Method, ...] = ("reconstruct", "transplant", "remove")
     """``reconstruct``: the image for the condition of held-out real samples. ``transplant``: the lesion of one training
     patient in a tumour-free slice of another. ``remove``: a tumour slice of a training patient with an empty mask."""
+    use: Literal["best", "last"] = "best"
+    """Which checkpoint draws: the best by validation patients (the last where there were none), or the last."""
     reconstruct_split: Literal["train", "validation", "test"] = "test"
     """Whose conditions are reconstructed."""
     samples: int | None = Field(None, ge=1)

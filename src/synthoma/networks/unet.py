@@ -114,7 +114,8 @@ class UNet(nn.Module):
         if self.linear is None:
             return torch.tanh(inner)
         background = (x <= -1).all(dim=1, keepdim=True)  # else the loss would be spent on learning it
-        return inner + torch.where(background, -1, self.linear(x))
+        image: Tensor = inner + torch.where(background, -1, self.linear(x))
+        return image
 
 
 def _upsampling(upsample: Upsample, spatial_dims: int, inputs: int, outputs: int, *, bias: bool) -> list[nn.Module]:

@@ -11,11 +11,9 @@ from pydantic import Field
 from synthoma.errors import ScanError, describe
 from synthoma.options import Options
 from synthoma.preprocessing.background import lesion
-from synthoma.records import BODY, Samples, Scan
+from synthoma.records import BODY, TUMOUR, TUMOUR_FREE, UNLABELLED, Samples, Scan
 
 __all__ = ["SliceSampling", "sample_slices"]
-
-TUMOUR, TUMOUR_FREE, UNLABELLED = "tumour", "tumour-free", "unlabelled"
 
 
 class SliceSampling(Options):
@@ -57,8 +55,8 @@ def sample_slices(scan: Scan, sampling: SliceSampling, channels: tuple[str, ...]
             f"{int(usable.sum())} of {len(usable)} with enough body that is not blank, none of them with a clear label"
         )
         remedy = (
-            "Lower min_body_fraction or min_lesion_fraction, raise max_blank_fraction, set small_lesion to 'tumour', or, "
-            "where the pictures are much smaller than resize.size, set resize.crop to 'body'."
+            "Lower min_body_fraction or min_lesion_fraction, raise max_blank_fraction, set small_lesion to 'tumour', "
+            "or, where the pictures are much smaller than resize.size, set resize.crop to 'body'."
         )
         raise ScanError(describe(f"{scan.patient}: sampling", "at least one slice", found, remedy))
     if sampling.per_patient is not None:

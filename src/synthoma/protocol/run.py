@@ -152,7 +152,7 @@ def _train(recipe: Recipe, name: str, real: Path, folder: Path) -> _Stage:
     content = recipe.model_dump(mode="json")
     return _Stage(
         name,
-        {"gan": content["gan"], "training": {k: v for k, v in content["training"].items() if k != "use"}},
+        {"gan": content["gan"], "training": content["training"]},
         (folder,),
         lambda: RunFolder(folder).finished,
         lambda: train_stage(real, folder, recipe.gan, recipe.training, resume=True, title=name),
@@ -163,10 +163,10 @@ def _generate(recipe: Recipe, name: str, real: Path, gan: Path, out: Path, metho
     content = recipe.model_dump(mode="json")
     return _Stage(
         name,
-        {"generation": {k: v for k, v in content["generation"].items() if k != "methods"}, "use": recipe.training.use},
+        {"generation": {key: value for key, value in content["generation"].items() if key != "methods"}},
         (out,),
         out.is_dir,
-        lambda: generate_stage(checkpoint_of(gan, recipe.training.use), real, out, method, recipe.generation),
+        lambda: generate_stage(checkpoint_of(gan, recipe.generation.use), real, out, method, recipe.generation),
     )
 
 

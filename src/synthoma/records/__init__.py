@@ -4,7 +4,16 @@ The sixth, ``Recipe``, is put together from every room's options and so lives in
 """
 
 from synthoma.records.checkpoint import Checkpoint
-from synthoma.records.cohort import BODY, COLUMNS, SCHEMA_VERSION, Cohort, Samples
+from synthoma.records.cohort import (
+    BODY,
+    COLUMNS,
+    SCHEMA_VERSION,
+    TUMOUR,
+    TUMOUR_FREE,
+    UNLABELLED,
+    Cohort,
+    Samples,
+)
 from synthoma.records.lineage import Lineage
 from synthoma.records.measurement import Measurement
 from synthoma.records.scan import Grid, Scan, SourceFile
@@ -13,6 +22,9 @@ __all__ = [
     "BODY",
     "COLUMNS",
     "SCHEMA_VERSION",
+    "TUMOUR",
+    "TUMOUR_FREE",
+    "UNLABELLED",
     "Checkpoint",
     "Cohort",
     "Grid",

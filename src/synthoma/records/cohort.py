@@ -13,11 +13,14 @@ from numpy.typing import NDArray
 from synthoma.records.lineage import Lineage
 from synthoma.records.scan import Grid
 
-__all__ = ["BODY", "COLUMNS", "SCHEMA_VERSION", "Cohort", "Samples"]
+__all__ = ["BODY", "COLUMNS", "SCHEMA_VERSION", "TUMOUR", "TUMOUR_FREE", "UNLABELLED", "Cohort", "Samples"]
 
 SCHEMA_VERSION = 1
 BODY = "body"
 """The mask of the brain or body; every other mask is a part of the lesion."""
+
+TUMOUR, TUMOUR_FREE, UNLABELLED = "tumour", "tumour-free", "unlabelled"
+"""Labels that preparation gives: by the lesion masks, or for want of them."""
 
 COLUMNS: Mapping[str, type] = {
     "id": str,  # unique in the cohort: patient, axis and slice

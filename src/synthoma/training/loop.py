@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 
 from synthoma.cohort import Batches, check_splits
 from synthoma.errors import CohortError, Interrupted, SettingError, describe
-from synthoma.gans import GANS, GanOptions, Layout
+from synthoma.gans import GANS, MASK, GanOptions, Layout
 from synthoma.gans.checkpoints import load_checkpoint, save_checkpoint
-from synthoma.records import Cohort, Lineage
+from synthoma.records import UNLABELLED, Cohort, Lineage
 from synthoma.seeding import child_seed
 from synthoma.training.averaging import Average
 from synthoma.training.hardware import device_for, precision_for
@@ -62,6 +62,12 @@ def train(
     rows = cohort.rows(split="train", origin="real")
     if len(rows) == 0:
         raise CohortError(describe(cohort.path, "samples in split 'train'", "none", "Prepare it again with a split."))
+    if MASK in gan_options.condition and (cohort.table["label"][rows] == UNLABELLED).any():
+        without = sorted(set(cohort.table["patient"][rows[cohort.table["label"][rows] == UNLABELLED]].tolist()))
+        remedy = "Prepare with preprocessing.require_lesion_mask=true, or leave 'mask' out of gan.condition."
+        raise CohortError(
+            describe("gan.condition", "a lesion mask of every training patient", f"none of {without[0]}", remedy)
+        )
     device = device_for(options.device)
     precision_for(options.precision, device)  # refuses before anything is written
     folder = RunFolder(out)

@@ -36,8 +36,6 @@ class TrainingOptions(Options):
     """At most so many of their slices, spread evenly."""
     best_by: Literal["ssim", "psnr_db"] = "ssim"
     """Which measure over the body of validation patients chooses the best checkpoint."""
-    use: Literal["best", "last"] = "best"
-    """Which checkpoint makes the synthetic cohort."""
     preview_every: int = Field(10, ge=1)
     """Epochs between two preview pictures."""
     checkpoint_every: int = Field(10, ge=1)

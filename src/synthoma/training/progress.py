@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -53,7 +54,8 @@ def _plain(title: str, steps: int) -> Update:
         last = now
         rate = (step - first) / (now - begun) if step > first else 0.0
         left = f"{(steps - step) / rate / 60:.1f} min left" if rate else ""
-        print(f"{title}: {step}/{steps}  {images_per_second:.1f} images/s  {_words(losses)}  {left}", flush=True)
+        line = f"{title}: {step}/{steps}  {images_per_second:.1f} images/s  {_words(losses)}  {left}"
+        print(line, file=sys.stderr, flush=True)
 
     return update
 
