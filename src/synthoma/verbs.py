@@ -123,7 +123,7 @@ def generate(
         run: the run folder of a trained GAN, or one of its checkpoints.
         cohort: the real cohort that gives conditions and lesions.
         out: the synthetic cohort to write.
-        method: ``reconstruct``, ``transplant`` or ``remove``.
+        method: ``reconstruct``, ``transplant``, ``remove`` or ``redraw``.
         recipe: whose block ``generation`` is used.
         settings: settings that differ, such as ``{"generation.samples": 50}``.
         overwrite: replace a folder of this name.

@@ -27,7 +27,7 @@ from synthoma.training.loop import train
 
 GAN = ConditionalOptions(width=4, discriminator_width=4, learning_rate=1e-3)
 TRAINING = TrainingOptions(epochs=2, batch_size=4, precision="float32", device="cpu", threads=1)
-METHODS = ("reconstruct", "transplant", "remove")
+METHODS = ("reconstruct", "transplant", "remove", "redraw")
 
 
 @pytest.fixture(scope="module")
@@ -341,3 +341,13 @@ def test_drawing_needs_no_file_of_the_perceptual_network(ellipse_cohort: Cohort,
         folder / "checkpoints/best.safetensors", ellipse_cohort, tmp_path / "x", "remove", GenerationOptions()
     )
     assert len(open_cohort(out)) == 8
+
+
+def test_redraw_is_every_training_slice_of_either_class_without_a_reference(make: Make, ellipse_cohort: Cohort) -> None:
+    made = make("redraw")
+    rows = ellipse_cohort.rows(split="train", origin="real")
+    assert made.table["made_from"].tolist() == ellipse_cohort.table["id"][rows].tolist()
+    assert made.table["label"].tolist() == ellipse_cohort.table["label"][rows].tolist()
+    assert len(set(made.table["label"].tolist())) == 2
+    assert set(made.table["reference"].tolist()) == {""}
+    np.testing.assert_array_equal(made.masks, ellipse_cohort.masks[rows])

@@ -17,7 +17,7 @@ from synthoma.recipes import Recipe, load_recipe, read_recipe
 from synthoma.recipes.recipe import to_yaml
 
 NAMES = (
-    "phantom", "prepare", "train", "train unet-l1", "generate reconstruct", "generate transplant", "generate remove",
+    "phantom", "prepare", "train", "train unet-l1", "generate reconstruct", "generate transplant", "generate remove", "generate redraw",
     "generate unet-l1", "evaluate", "report",
 )  # fmt: skip
 

@@ -17,7 +17,7 @@ def generate(
     cohort: Annotated[Path, typer.Argument(help="The real cohort that gives the conditions.")],
     out: Out,
     method: Annotated[
-        str, typer.Option("--method", metavar="METHOD", help="reconstruct, transplant or remove.")
+        str, typer.Option("--method", metavar="METHOD", help="reconstruct, transplant, remove or redraw.")
     ] = "reconstruct",
     recipe: Recipe = None,
     settings: Set = None,

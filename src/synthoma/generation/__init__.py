@@ -1,4 +1,4 @@
-"""From a checkpoint to a synthetic cohort: reconstruct, transplant, remove."""
+"""From a checkpoint to a synthetic cohort: reconstruct, transplant, remove, redraw."""
 
 from synthoma.generation.options import GenerationOptions
 

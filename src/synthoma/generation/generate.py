@@ -197,8 +197,19 @@ def _remove(cohort: Cohort, options: GenerationOptions) -> list[_Plan]:
     return [_Plan(int(row), empty, TUMOUR_FREE, "", (str(cohort.table["id"][row]),)) for row in rows]
 
 
+def _redraw(cohort: Cohort, _options: GenerationOptions) -> list[_Plan]:
+    """Every training sample from its own condition, of either class. It is not to be compared with its original (the
+    generator was trained on that), so it names no reference."""
+    table = cohort.table
+    return [
+        _Plan(int(row), np.array(cohort.masks[row][1:]), str(table["label"][row]), "", (str(table["id"][row]),))
+        for row in cohort.rows(split="train", origin="real")
+    ]
+
+
 _PLANS: Mapping[str, Callable[[Cohort, GenerationOptions], list[_Plan]]] = {
     "reconstruct": _reconstruct,
     "transplant": _transplant,
     "remove": _remove,
+    "redraw": _redraw,
 }

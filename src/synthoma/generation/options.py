@@ -10,15 +10,17 @@ from synthoma.options import Options
 
 __all__ = ["GenerationOptions"]
 
-Method = Literal["reconstruct", "transplant", "remove"]
+Method = Literal["reconstruct", "transplant", "remove", "redraw"]
 
 
 class GenerationOptions(Options):
     """Which synthetic cohorts are made, and how many samples."""
 
-    methods: tuple[Method, ...] = ("reconstruct", "transplant", "remove")
+    methods: tuple[Method, ...] = ("reconstruct", "transplant", "remove", "redraw")
     """``reconstruct``: the image for the condition of held-out real samples. ``transplant``: the lesion of one training
-    patient in a tumour-free slice of another. ``remove``: a tumour slice of a training patient with an empty mask."""
+    patient in a tumour-free slice of another. ``remove``: a tumour slice of a training patient with an empty mask.
+    ``redraw``: every training slice from its own condition; without it the place of a slice would tell a classifier its
+    synthetic class, since tumours are transplanted to where there were none, and removed from where they were."""
     use: Literal["best", "last"] = "best"
     """Which checkpoint draws: the best by validation patients (the last where there were none), or the last."""
     reconstruct_split: Literal["train", "validation", "test"] = "test"

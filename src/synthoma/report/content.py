@@ -23,7 +23,7 @@ class ReportContent:
     title: str
     real: Cohort
     synthetic: Mapping[str, Cohort] = field(default_factory=dict)
-    """By method: ``reconstruct``, ``transplant``, ``remove``; any other name is a rival that was given the same task
+    """By method: ``reconstruct``, ``transplant``, ``remove``, …; any other with references is a rival, given the task
     as ``reconstruct`` (``unet-l1``) and is shown beside it."""
     log: Sequence[LogLine] = ()
     """The lines of the training run's ``log.jsonl`` (:func:`read_log`)."""

@@ -71,7 +71,8 @@ def _parts(content: ReportContent) -> dict[str, Any]:
     methods = measures.Methods.of(measurements)
     settings, settings_note = tables.settings_table(content.recipe_yaml)
     made = content.synthetic.get("reconstruct")
-    rivals = {name: c for name, c in content.synthetic.items() if name not in ("reconstruct", *gallery.EDITS)}
+    paired = {name: cohort for name, cohort in content.synthetic.items() if (cohort.table["reference"] != "").any()}
+    rivals = {name: cohort for name, cohort in paired.items() if name != "reconstruct"}
     edits = [
         shown
         for method in gallery.EDITS

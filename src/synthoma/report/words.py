@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from synthoma.records import Cohort, Measurement
 from synthoma.report.content import ReportContent
-from synthoma.report.gallery import EDITS, label
+from synthoma.report.gallery import label
 from synthoma.report.measures import (
     beside,
     family_of,
@@ -36,7 +36,7 @@ def head_numbers(content: ReportContent) -> list[HeadNumber]:
     real = content.real
     splits = [f"{len(set(real.table['patient'][rows]))} {split}" for split in ("train", "validation", "test")
               if len(rows := real.rows(split=split))]  # fmt: skip
-    made = sum(len(cohort) for name, cohort in content.synthetic.items() if name in ("reconstruct", *EDITS))
+    made = sum(len(cohort) for name, cohort in content.synthetic.items() if name not in content.variants)
     numbers = [
         HeadNumber("Patients", f"{len(real.patients)}", ", ".join(splits) or "no split"),
         HeadNumber("Images", f"{len(real)}", f"real; {made} synthetic"),
