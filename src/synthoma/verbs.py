@@ -61,7 +61,8 @@ def prepare(
     if source == drawn:
         remedy = f"Phantoms are drawn, not read: synthoma demo, or a recipe with data.source={drawn}."
         raise SettingError(describe("source", "one that reads files", f"'{source}'", remedy))
-    chosen = load_recipe(recipe, _bare(recipe, settings), data={"source": source, "path": path})
+    blocks = ("data", "preprocessing", "split", "protocol")
+    chosen = load_recipe(recipe, _bare(recipe, settings), data={"source": source, "path": path}, wanted=blocks)
     assert not isinstance(chosen.data, BrainPhantomOptions)  # noqa: S101 (for the type checker)
     return prepare_stage(
         chosen.data,

@@ -88,7 +88,7 @@ def test_a_recipe_that_needs_lesions_leaves_such_a_case_out(typed, some_scans, t
     words = ("prepare", "brats", some_scans, "--out", tmp_path / "x.cohort", "--recipe", "first-look", *small)
     said = typed(*words)
     assert said.code == 0
-    assert "Left out (1):\n  BraTS2021_00000: BraTS2021_00000: expected a lesion mask, found none." in said.out
+    assert "Left out (1):\n  BraTS2021_00000: expected a lesion mask, found none." in said.out
 
 
 def test_a_missing_channel_leaves_the_case_out_even_if_it_is_the_first(typed, some_scans, tmp_path, small):
@@ -207,7 +207,7 @@ def test_a_wrong_folder_says_what_was_expected_and_what_is_there(typed, tmp_path
         (("phantom-brain",), "source: expected one that reads files, found 'phantom-brain'."),
         (
             ("brats", "--set", "preprocesing.steps.resize.size=64"),
-            "found 'preprocesing'.\nDid you mean 'preprocessing'?",
+            "found 'preprocesing.steps.resize.size'.\nDid you mean 'preprocessing'?",
         ),
         (("brats", "--set", "preprocessing.steps.resize.sise=64"), "found 'sise'.\nDid you mean 'size'?"),
         (("brats", "--set", "preprocessing.steps.resise.size=64"), "found 'resise'.\nDid you mean 'resize'?"),

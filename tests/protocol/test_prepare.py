@@ -125,3 +125,24 @@ def test_an_output_that_exists_is_found_before_the_work(
     (tmp_path / "x.cohort").mkdir()
     with pytest.raises(OutputError, match="--overwrite"):
         prepare(BratsData(path=tree / "not there"), options, None, tmp_path / "x.cohort")
+
+
+def test_too_few_patients_says_why_others_were_left_out(
+    tree: Path, options: PreprocessingOptions, tmp_path: Path
+) -> None:
+    for number in range(4):
+        (tree / f"BraTS2021_0000{number}" / f"BraTS2021_0000{number}_seg.nii.gz").unlink()
+    with pytest.raises(CohortError) as caught:
+        prepare(BratsData(path=tree), options, SplitOptions(folds=0), tmp_path / "x.cohort")
+    first, second = str(caught.value).splitlines()
+    assert "at least 3 patients" in first
+    assert second.startswith("left out BraTS2021_00000: expected a lesion mask, found none.; left out BraTS2021_00001")
+
+
+def test_strict_refuses_what_was_left_out_by_its_name(
+    tree: Path, options: PreprocessingOptions, tmp_path: Path
+) -> None:
+    (tree / "extra").mkdir()
+    shutil.copy(tree / "BraTS2021_00000" / "BraTS2021_00000_seg.nii.gz", tree / "extra" / "other_seg.nii.gz")
+    with pytest.raises(ScanError, match="other: expected a case that can be used, found only a segmentation"):
+        prepare(BratsData(path=tree), options, None, tmp_path / "x.cohort", strict=True)

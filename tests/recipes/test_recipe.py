@@ -113,3 +113,13 @@ def test_a_variant_differs_in_its_changes_only() -> None:
     assert changed.gan.adversarial_weight == 0
     assert changed.gan.model_copy(update={"adversarial_weight": recipe.gan.adversarial_weight}) == recipe.gan
     assert changed.training == recipe.training
+
+
+def test_channels_need_not_fit_a_gan_that_nobody_asked_for() -> None:
+    assert read_recipe(SMALL, "x", ["preprocessing.channels=[t2]"]).preprocessing.channels == ("t2",)
+
+
+def test_a_stage_refuses_settings_of_other_blocks() -> None:
+    data = {"source": "brats", "path": "scans"}
+    with pytest.raises(SettingError, match=r"--set training.epochs: expected a setting of data.… or preprocessing.…"):
+        load_recipe(None, ["training.epochs=3"], data=data, wanted=("data", "preprocessing"))

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from synthoma.cohort import SPLITS, SplitOptions, assign_splits, create_cohort
-from synthoma.errors import ScanError, describe
+from synthoma.cohort import SPLITS, PatientSummary, SplitOptions, assign_splits, create_cohort
+from synthoma.errors import CohortError, ScanError, describe
 from synthoma.preprocessing import PreprocessingOptions, preprocess, sample
 from synthoma.records import BODY, Grid, Lineage, Samples, SourceFile
 from synthoma.scans import BratsData, Case, DataOptions, ImagesData, NiftiData, TcgaLggData, brats, find, read, tcga_lgg
@@ -60,6 +60,9 @@ def prepare(
     check_new(out, overwrite=overwrite)  # before minutes of work
     _quiet()
     found = find(data)
+    if strict and found.left_out:
+        first_out = found.left_out[0]
+        raise ScanError(describe(first_out.name, "a case that can be used", first_out.reason))
     preprocessing = _complete(preprocessing, data, found.cases)
     results = _progress(_prepared(data, preprocessing, found.cases, workers), len(found.cases))
     left_out = [f"left out {out_.name}: {out_.reason}" for out_ in found.left_out]
@@ -98,7 +101,7 @@ def prepare(
             if len(SPLITS) <= len(writer.patients) < split.folds and "folds" not in split.model_fields_set:
                 writer.notes.insert(0, f"no folds: {len(writer.patients)} patients are too few for {split.folds}")
                 split = split.model_copy(update={"folds": 0})
-            writer.set_splits(assign_splits(writer.patients, split))
+            writer.set_splits(_split(writer.patients, split, [n for n in writer.notes if n.startswith("left out")]))
         writer.set_lineage(
             Lineage.of(
                 "prepare",
@@ -113,6 +116,19 @@ def prepare(
             )
         )
     return out
+
+
+def _split(
+    patients: Mapping[str, PatientSummary], split: SplitOptions, left_out: list[str]
+) -> dict[str, tuple[str, int]]:
+    """The split; where patients are too few for one, the error says why others were left out."""
+    try:
+        return assign_splits(patients, split)
+    except CohortError as error:
+        if not left_out:
+            raise
+        why = "; ".join(left_out[:3]) + ("; …" if len(left_out) > 3 else "")
+        raise CohortError(f"{str(error).splitlines()[0]}\n{why}") from error
 
 
 def _complete(preprocessing: PreprocessingOptions, data: DataOptions, cases: tuple[Case, ...]) -> PreprocessingOptions:
@@ -165,7 +181,7 @@ def _one(case: Case, data: DataOptions, preprocessing: PreprocessingOptions) -> 
         grids = {"as_read": scan.grid, "prepared": prepared.grid}
         return _Prepared(case, sample(prepared, preprocessing), scan.source, grids, prepared.notes)
     except ScanError as error:
-        return _Prepared(case, reason=str(error).splitlines()[0])
+        return _Prepared(case, reason=str(error).splitlines()[0].removeprefix(f"{case.patient}: "))
 
 
 def _chain(waiting: list[_Prepared], rest: Iterator[_Prepared]) -> Iterator[_Prepared]:

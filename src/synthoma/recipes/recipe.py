@@ -75,7 +75,7 @@ class Blocks(Options):
 
     @model_validator(mode="after")
     def _channels_fit(self) -> Self:
-        asked = self.preprocessing.channels
+        asked = self.preprocessing.channels if "gan" in self.model_fields_set else ()
         for name in (*self.gan.condition, *self.gan.target):
             if asked and name != MASK and name not in asked:
                 raise ValueError(f"gan asks for channel '{name}', which preprocessing.channels {asked} leaves out")
@@ -96,17 +96,26 @@ class Recipe(Blocks):
         return _validate(Recipe, content, f"variant '{name}'")
 
 
-def load_recipe(name: str | Path | None, changes: Changes = (), *, data: Mapping[str, Any] | None = None) -> Recipe:
+def load_recipe(
+    name: str | Path | None,
+    changes: Changes = (),
+    *,
+    data: Mapping[str, Any] | None = None,
+    wanted: Sequence[str] = (),
+) -> Recipe:
     """A ready recipe by name, or the user's own by path, with ``changes`` such as ``training.epochs=20``.
 
     Args:
         name: ``None`` for the defaults of every block; then ``data`` must be given.
         changes: settings that differ.
         data: settings that replace those of the block ``data``, which is dropped where its source is another one.
+        wanted: the blocks that ``changes`` may touch; all when empty.
 
     Raises:
         SettingError: no such recipe, bad YAML, an unknown setting (the nearest is named) or an invalid value.
     """
+    if wanted:
+        _check_blocks(changes, wanted)
     content = written(name)
     if data is not None:
         before = content.get("data")
@@ -132,11 +141,7 @@ def read_blocks(wanted: Sequence[str], name: str | Path | None = None, changes: 
     Raises:
         SettingError: as :func:`load_recipe`, or a change in a block that the stage does not use.
     """
-    for key, _ in _pairs(changes):
-        if key.split(".")[0] not in wanted:
-            expected = "a setting of " + " or ".join(f"{block}.…" for block in wanted)
-            near = did_you_mean(key.split(".")[0], wanted) if "." in key else f"Write it as {wanted[0]}.{key}=…"
-            raise SettingError(describe(f"--set {key}", expected, f"'{key}'", near))
+    _check_blocks(changes, wanted)
     content = {block: settings for block, settings in written(name).items() if block not in ("data", "title")}
     return _validate(Blocks, _changed(content, changes), str(name or "settings"))
 
@@ -163,6 +168,15 @@ def _blocks(text: str, name: str) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise SettingError(describe(name, "blocks of settings (data:, gan:, …)", type(content).__name__))
     return content
+
+
+def _check_blocks(changes: Changes, wanted: Sequence[str]) -> None:
+    """Refuse a change in a block that a stage does not use: it would have no effect, and nobody would notice."""
+    for key, _ in _pairs(changes):
+        if key.split(".")[0] not in wanted:
+            expected = "a setting of " + " or ".join(f"{block}.…" for block in wanted)
+            near = did_you_mean(key.split(".")[0], wanted) if "." in key else f"Write it as {wanted[0]}.{key}=…"
+            raise SettingError(describe(f"--set {key}", expected, f"'{key}'", near))
 
 
 def _changed(content: dict[str, Any], changes: Changes) -> dict[str, Any]:
