@@ -11,13 +11,14 @@ import numpy as np
 import pytest
 
 from synthoma.cohort import open_cohort
-from synthoma.errors import OutputError, SettingError
+from synthoma.errors import MissingPartError, OutputError, SettingError
 from synthoma.protocol import run
 from synthoma.recipes import Recipe, load_recipe, read_recipe
 from synthoma.recipes.recipe import to_yaml
 
 NAMES = (
-    "phantom", "prepare", "train", "train unet-l1", "generate reconstruct", "generate transplant", "generate remove", "generate redraw",
+    "phantom", "prepare", "train", "train unet-l1", "generate reconstruct", "generate transplant", "generate remove",
+    "generate redraw",
     "generate unet-l1", "evaluate", "report",
 )  # fmt: skip
 
@@ -144,3 +145,11 @@ def test_two_studies_of_one_recipe_are_equal(study: Path, recipe: Recipe, tmp_pa
     assert (out / "gan/checkpoints/last.safetensors").read_bytes() == (
         study / "gan/checkpoints/last.safetensors"
     ).read_bytes()
+
+
+def test_missing_weights_are_found_before_the_work(recipe: Recipe, tmp_path: Path) -> None:
+    for change in ("gan.perceptual.network=vgg19", "protocol.variants={vgg: {gan.perceptual.network: vgg19}}"):
+        with pytest.raises(MissingPartError, match=r"gan\.perceptual\.weights: expected a file") as caught:
+            run(changed(recipe, change), tmp_path / "out", say=lambda _: None)
+        assert caught.value.exit_code == 3
+        assert not (tmp_path / "out").exists()

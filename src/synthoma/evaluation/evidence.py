@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 from synthoma.errors import InputError, OutputError, describe
+from synthoma.evaluation.options import FAMILIES
 from synthoma.records import Measurement
 from synthoma.storage import new_folder, read_json, write_bytes, write_json
 
@@ -119,7 +120,8 @@ def read_evidence(out: Path) -> Evidence:
         InputError: there is no evidence, or a file of it is damaged.
     """
     folder = Path(out) / "evidence"
-    paths = sorted(folder.glob("*.json"))
+    order = {name: i for i, name in enumerate(FAMILIES)}
+    paths = sorted(folder.glob("*.json"), key=lambda path: (order.get(path.stem, len(order)), path.stem))
     if not paths:
         raise InputError(describe(folder, "evidence files (*.json)", "none", "Run the evaluation first."))
     families = {}

@@ -40,6 +40,23 @@ class PerceptualOptions(Options):
         """Whether the loss is computed at all."""
         return self.network != "none" and self.weight > 0
 
+    def check_weights(self) -> None:
+        """Refuse now what would fail after hours of preparation.
+
+        Raises:
+            MissingPartError: VGG19 is asked for and no file of its weights is named, or none is there.
+        """
+        if not self.used or self.network != "vgg19" or (self.weights is not None and self.weights.is_file()):
+            return
+        remedy = (
+            "Name yours with --set gan.perceptual.weights=FILE, or use the embedded network: "
+            "--set gan.perceptual.network=efficientnet-lite0"
+        )
+        found = "none" if self.weights is None else f"nothing at {self.weights}"
+        raise MissingPartError(
+            describe("gan.perceptual.weights", "a file with torchvision's vgg19 weights", found, remedy)
+        )
+
 
 class PerceptualLoss(nn.Module):
     """Mean absolute difference of features. Images are (n, c, y, x) in [−1, 1]; each channel is shown as grey."""
@@ -47,17 +64,9 @@ class PerceptualLoss(nn.Module):
     def __init__(self, options: PerceptualOptions) -> None:
         super().__init__()
         self.options = options
+        options.check_weights()
         if options.network == "vgg19":
-            if options.weights is None:
-                raise MissingPartError(
-                    describe(
-                        "gan.perceptual.weights",
-                        "a file with torchvision's vgg19 weights",
-                        "none",
-                        "Name yours with --set gan.perceptual.weights=FILE, or use the embedded network: "
-                        "--set gan.perceptual.network=efficientnet-lite0",
-                    )
-                )
+            assert options.weights is not None  # noqa: S101 (for the type checker)
             self.network: nn.Module
             self.network, self.sha256 = vgg19_features(options.weights)
             mean, std = torch.tensor(IMAGENET_MEAN), torch.tensor(IMAGENET_STD)

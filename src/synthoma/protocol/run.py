@@ -44,7 +44,10 @@ def run(recipe: Recipe, out: Path, *, overwrite: bool = False, say: Say = print)
     Raises:
         SettingError: a finished stage was done with other settings and ``overwrite`` is false.
         OutputError: ``out`` exists and is not the folder of a study.
+        MissingPartError: a file of pretrained weights is not there; found before anything is done.
     """
+    for study in (recipe, *(recipe.variant(name) for name in recipe.protocol.variants)):
+        study.gan.perceptual.check_weights()
     out = Path(out)
     ledger = out / "stages.json"
     if out.exists() and not ledger.is_file() and (not out.is_dir() or any(out.iterdir())):
