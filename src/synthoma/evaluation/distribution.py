@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from synthoma import __version__
 from synthoma.evaluation.distances import Products, diversity_ratio, extrapolate, frechet, kid, precision_recall
 from synthoma.evaluation.evidence import Evidence, Verdict
-from synthoma.evaluation.features import Features, lesion_patches
+from synthoma.evaluation.features import Features, feature_size, lesion_patches
 from synthoma.evaluation.options import EvaluationOptions
 from synthoma.evaluation.pairs import arm_name, is_paired, paired_arms
 from synthoma.evaluation.statistics import jackknife, spread_over_patients
@@ -257,7 +257,9 @@ def _fill(
 
 
 def _method(features: Features, arm: Comparison, region: str, n: int) -> str:
-    shown = "lesion patches (1.5 × the bounding box, resized to 96²)" if region == "lesion" else "whole images"
+    height, width = feature_size(arm.cohort.images.shape[-2:])  # the numbers of two sizes are not comparable
+    whole = f"whole images shown at {height} × {width}"
+    shown = "lesion patches (1.5 × the bounding box, resized to 96²)" if region == "lesion" else whole
     note = "; n < 1280 features: biased upward" if n < 1280 else ""
     if len(arm.cohort.channels) > 1:
         note += f"; mean over the channels {', '.join(arm.cohort.channels)}"
