@@ -24,7 +24,12 @@ def test_percentiles_become_the_ends(make_scan: Callable[..., Scan]) -> None:
     assert scan.channels["t1"].flat[500] == pytest.approx(0, abs=1e-6)
     assert scan.channels["t1"].min() == -1
     assert scan.channels["t1"].max() == 1
-    assert scan.notes == ("t1: 1.00 % of the body clipped below, 1.00 % above",)
+    assert scan.notes == ()
+
+
+def test_much_clipping_is_said(make_scan: Callable[..., Scan]) -> None:
+    scan = Normalise(low_percent=2, high_percent=99.5)(make_scan({"t1": RAMP}))
+    assert scan.notes == ("t1: 2.00 % of the body clipped below, 0.50 % above",)
 
 
 @pytest.mark.parametrize(

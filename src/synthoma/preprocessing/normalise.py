@@ -15,6 +15,10 @@ from synthoma.records import BODY, Scan
 __all__ = ["Normalise"]
 
 
+CLIPPED_WORTH_A_NOTE = 0.01
+"""Share of the body; the default percentiles clip half of that on either side, which need not be said of everyone."""
+
+
 class Normalise(Options):
     """Map each channel's values inside the body, over the whole volume, linearly to [−1, 1], and clip.
 
@@ -58,7 +62,8 @@ class Normalise(Options):
             mapped = np.clip((channel - low) * (2 / (high - low)) - 1, -1, 1).astype(np.float32)
             channels[name] = mapped if self.keep_outside else np.where(body, mapped, np.float32(-1))
             intensity[name] = _chained(scan.intensity.get(name), low, high)
-            notes.append(f"{name}: {100 * below:.2f} % of the body clipped below, {100 * above:.2f} % above")
+            if max(below, above) > CLIPPED_WORTH_A_NOTE:
+                notes.append(f"{name}: {100 * below:.2f} % of the body clipped below, {100 * above:.2f} % above")
         return scan.with_(channels=channels, intensity=intensity, notes=(*scan.notes, *notes))
 
     def _window(self, inside: NDArray[np.float32], what: str) -> tuple[float, float]:

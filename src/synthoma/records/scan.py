@@ -75,7 +75,7 @@ class Grid:
         steps = np.asarray(self.direction) * np.asarray(self.spacing_mm)[:, None]
         affine[:3, :3] = steps[::-1].T
         affine[:3, 3] = self.origin_mm
-        return affine
+        return affine + 0.0  # no −0.0
 
     @property
     def orientation(self) -> str:
