@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+from synthoma import __version__
 from synthoma.cohort import open_cohort
 from synthoma.errors import InputError, describe
 from synthoma.evaluation import EvaluationOptions, evaluate, read_evidence, write_evidence
@@ -152,11 +153,12 @@ def environment() -> dict[str, str]:
 
     import torch
 
-    names = ("synthoma", "torch", "numpy", "scipy", "scikit-image", "scikit-learn", "nibabel", "SimpleITK")
-    return {name: version(name) for name in names} | {
+    names = ("torch", "numpy", "scipy", "scikit-image", "scikit-learn", "nibabel", "SimpleITK")
+    gpu = torch.cuda.get_device_name(0) if torch.cuda.is_available() else ""
+    return {
+        "synthoma": __version__,
+        **{name: version(name) for name in names},
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",
-        "device": torch.cuda.get_device_name(0)
-        if torch.cuda.is_available()
-        else f"CPU, {torch.get_num_threads()} threads",
+        "device": gpu or f"CPU, {torch.get_num_threads()} threads",
     }
