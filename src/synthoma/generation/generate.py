@@ -18,6 +18,7 @@ from synthoma.gans import GANS, ConditionalGAN, GanOptions, Layout
 from synthoma.gans.checkpoints import load_arrays, load_checkpoint
 from synthoma.generation.lesions import fit_lesion
 from synthoma.generation.options import GenerationOptions
+from synthoma.options import first_difference
 from synthoma.records import TUMOUR, TUMOUR_FREE, Cohort, Lineage, Samples
 from synthoma.seeding import generator
 
@@ -75,8 +76,11 @@ def generate(
     if method not in _PLANS:
         raise SettingError(describe("generation.methods", "known methods", f"'{method}'", did_you_mean(method, _PLANS)))
     gan, network, trained = load_generator(checkpoint, device=device)
-    if Layout.of(cohort) != gan.layout:
-        raise CheckpointError(describe(checkpoint, f"a GAN for {Layout.of(cohort)}", f"one for {gan.layout}"))
+    differs = first_difference(gan.layout.to_json(), Layout.of(cohort).to_json())
+    if differs is not None:
+        what, trained_on, has = differs
+        where = cohort.path or "the cohort"
+        raise CheckpointError(describe(f"{checkpoint}, {what}", f"a GAN for {has}, as {where} has", f"{trained_on}"))
     plans = _PLANS[method](cohort, options)
     if not plans:
         raise CohortError(

@@ -124,6 +124,7 @@ def _run(
             done, final = epoch + 1, epoch + 1 == options.epochs
             if record is not None:  # None: stopped within the epoch
                 folder.log(record)
+                show(state.step, record["losses"], record["images_per_second"])
                 if len(validation) and (done % options.validate_every == 0 or final):
                     _validate(state, folder, cohort, validation, done, options.best_by)
                 if done % options.preview_every == 0 or final:
