@@ -71,7 +71,9 @@ def test_area_grows_with_the_square_of_the_scale_and_parts_stay_apart(
     masks = a_lesion(radius=9)
     moved = move_lesion(masks, Move(rotate, scale, (y, x)))
     for before, after in zip(masks, moved, strict=True):
-        assert after.sum() == pytest.approx(scale**2 * before.sum(), rel=0.15)
+        area = scale**2 * before.sum()
+        half_the_rim = np.sqrt(np.pi * area)  # pixels that lie half inside may fall to either side
+        assert after.sum() == pytest.approx(area, abs=half_the_rim)
     assert set(np.unique(moved)) <= {0, 1}
     assert moved.dtype == np.uint8
     assert moved.sum(axis=0).max() <= 1  # core and ring did not overlap before either
