@@ -42,7 +42,7 @@ def test_the_stages_leave_what_the_next_one_reads(typed, study, tmp_path, quick)
 @pytest.mark.parametrize("method", ["transplant", "remove"])
 def test_other_methods(typed, study, tmp_path, method):
     words = ("generate", study / "gan", study / "real.cohort", "--method", method, "--out", tmp_path / "x.cohort")
-    assert typed(*words, "--use", "last", "--set", "generation.samples=3").code == 0
+    assert typed(*words, "--set", "generation.use=last", "--set", "generation.samples=3").code == 0
     assert len(open_cohort(tmp_path / "x.cohort")) == 3
 
 
