@@ -1,17 +1,24 @@
-"""Recipes: the validated settings of a whole study, one block a room."""
+"""Recipes: the validated settings of a whole study, one block a room.
+
+What reads a recipe brings every room's options and so torch; the list of the ready ones does not.
+"""
+
+from typing import TYPE_CHECKING, Any
 
 from synthoma.recipes.ready import find_recipe, ready_recipes, summary
-from synthoma.recipes.recipe import (
-    Blocks,
-    Changes,
-    ProtocolOptions,
-    Recipe,
-    load_recipe,
-    read_blocks,
-    read_recipe,
-    to_yaml,
-    written,
-)
+
+if TYPE_CHECKING:
+    from synthoma.recipes.recipe import (
+        Blocks,
+        Changes,
+        ProtocolOptions,
+        Recipe,
+        load_recipe,
+        read_blocks,
+        read_recipe,
+        to_yaml,
+        written,
+    )
 
 __all__ = [
     "Blocks",
@@ -27,3 +34,11 @@ __all__ = [
     "to_yaml",
     "written",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module("synthoma.recipes.recipe"), name)
