@@ -60,6 +60,8 @@ def test_changes_reach_any_setting() -> None:
         ("split.train=0.9", "train + validation + test must be 1, got 1.26"),
         ("gan.perceptual.network=vgg", "expected 'none', 'efficientnet-lite0' or 'vgg19', found 'vgg'"),
         ("protocol.variants={a: {data.path: x}}", "may change settings gan.… and training.… only, got data.path"),
+        ("protocol.variants={a: {gan: {width: 8}}}", "may change settings gan.… and training.… only, got gan"),
+        ("protocol.variants.a.gan.width=8", "may change settings gan.… and training.… only, got gan"),
         ("protocol.variants={a/b: {}}", "variant names become folders"),
         ("evaluation.families=[similarty]", "Did you mean 'similarity'?"),
         ("generation.scale=[2, 1]", "two rising positive factors"),

@@ -18,6 +18,7 @@ from synthoma.storage import file_sha256
 
 __all__ = ["read_stack", "stack_names", "stack_sha256"]
 
+# zipfile raises NotImplementedError for a packing that it does not know, RuntimeError for a password.
 _BROKEN = (*BROKEN_ARRAY, zipfile.BadZipFile, zlib.error, KeyError, NotImplementedError, RuntimeError)
 _EXPECTED = "a complete .npz file of plain arrays"
 
