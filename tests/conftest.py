@@ -36,8 +36,6 @@ def ellipse_cohort(tmp_path_factory: pytest.TempPathFactory) -> Cohort:
         channels=("t1", "flair"),
         mask_names=("body", "core", "oedema"),
         shape=(32, 32),
-        unit="arbitrary",
-        modality="MR",
         lineages=(lineage,),
     ) as writer:
         for patient, (split, fold) in splits.items():

@@ -13,7 +13,7 @@ import typer
 from pydantic import BaseModel
 
 from synthoma.commands.app import app
-from synthoma.evaluation import distribution, similarity, structure, utility
+from synthoma.evaluation import distribution, recognition, similarity, structure, utility
 from synthoma.recipes import Recipe, read_recipe
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -177,6 +177,6 @@ def test_python_compiles(page: Path) -> None:
 
 def test_every_measurement_is_explained() -> None:
     text = (ROOT / "docs" / "evidence.md").read_text(encoding="utf-8")
-    families = (similarity, distribution, structure, utility)
+    families = (similarity, distribution, structure, recognition, utility)
     names = {name for family in families for name in family.DEFINITIONS}
     assert not [name for name in sorted(names) if f"`{name}`" not in text]

@@ -9,6 +9,7 @@ The verbs of the command line, for Python::
     synthoma.generate("gan", "real.cohort", "reconstruct.cohort", method="reconstruct")
     synthoma.evaluate("real.cohort", ["reconstruct.cohort"], "evaluation")
     synthoma.write_report("evaluation", "report.html")
+    synthoma.export("reconstruct.cohort", "nifti")
 
     synthoma.run("demo", "out")  # all of it, by a recipe
     cohort = synthoma.open_cohort("real.cohort")
@@ -23,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from synthoma.cohort import open_cohort
     from synthoma.recipes import load_recipe
-    from synthoma.verbs import demo, evaluate, generate, prepare, run, train, write_report
+    from synthoma.verbs import demo, evaluate, export, generate, prepare, run, train, write_report
 
 __version__ = "0.1.0"
 
@@ -31,6 +32,7 @@ __all__ = [
     "__version__",
     "demo",
     "evaluate",
+    "export",
     "generate",
     "load_recipe",
     "open_cohort",

@@ -15,7 +15,7 @@ from synthoma.errors import InputError, SettingError, describe
 if TYPE_CHECKING:
     from synthoma.recipes import Changes
 
-__all__ = ["demo", "evaluate", "generate", "prepare", "run", "train", "write_report"]
+__all__ = ["demo", "evaluate", "export", "generate", "prepare", "run", "train", "write_report"]
 
 Say = Callable[[str], None]
 
@@ -35,7 +35,7 @@ def prepare(
     """Turn a folder of scans into a cohort folder.
 
     Args:
-        source: how the scans are stored: ``brats``, ``tcga-lgg``, ``nifti`` or ``images``.
+        source: how the scans are stored: ``brats``, ``tcga-lgg``, ``nifti``, ``images`` or ``lidc-nodules``.
         path: their folder.
         out: the cohort folder to write.
         recipe: a ready recipe or a file, whose blocks ``data``, ``preprocessing`` and ``split`` are used. Without one,
@@ -61,6 +61,9 @@ def prepare(
     if source == drawn:
         remedy = f"Phantoms are drawn, not read: synthoma demo, or a recipe with data.source={drawn}."
         raise SettingError(describe("source", "one that reads files", f"'{source}'", remedy))
+    if source == "several":
+        remedy = "Several folders are joined in a recipe (data.parts.NAME.path): synthoma run RECIPE --out STUDY."
+        raise SettingError(describe("source", "one that reads a single folder", f"'{source}'", remedy))
     blocks = ("data", "preprocessing", "split", "protocol")
     chosen = load_recipe(recipe, _bare(recipe, settings), data={"source": source, "path": path}, wanted=blocks)
     assert not isinstance(chosen.data, BrainPhantomOptions)  # noqa: S101 (for the type checker)
@@ -83,6 +86,7 @@ def train(
     settings: Changes = (),
     resume: bool = False,
     overwrite: bool = False,
+    devices: int = 1,
 ) -> Path:
     """Train a GAN on the training patients of a cohort folder; returns the run folder.
 
@@ -93,6 +97,7 @@ def train(
         settings: settings that differ, such as ``{"training.epochs": 20}``.
         resume: go on with a run that was stopped; its settings must be the same.
         overwrite: replace another run.
+        devices: processes that share the work, a GPU each, or an equal share of the cores.
 
     Raises:
         SettingError: a setting that is unknown, wrong, or not that of the run to resume.
@@ -105,7 +110,9 @@ def train(
     if resume and overwrite:
         raise InputError(describe("train", "either resume or overwrite", "both"))
     blocks = read_blocks(("gan", "training"), recipe, settings)
-    return train_stage(Path(cohort), Path(out), blocks.gan, blocks.training, resume=resume, overwrite=overwrite)
+    return train_stage(
+        Path(cohort), Path(out), blocks.gan, blocks.training, resume=resume, overwrite=overwrite, devices=devices
+    )
 
 
 def generate(
@@ -174,6 +181,28 @@ def evaluate(
     named = synthetic if isinstance(synthetic, Mapping) else _by_stem(synthetic)
     paths = {name: Path(path) for name, path in named.items()}
     return evaluate_stage(Path(real), paths, Path(out), blocks.evaluation, overwrite=overwrite)
+
+
+def export(cohort: str | Path, out: str | Path, *, kind: str = "nifti", overwrite: bool = False) -> Path:
+    """Write a cohort, real or synthetic, as files for other programs; returns their folder.
+
+    Args:
+        cohort: the cohort folder.
+        out: the folder to write.
+        kind: the format: ``nifti``.
+        overwrite: replace a folder of this name.
+
+    Raises:
+        SettingError: an unknown format.
+        CohortError: no cohort, or one that does not fit the format.
+        OutputError: ``out`` exists and ``overwrite`` is false.
+    """
+    from synthoma.cohort import open_cohort
+    from synthoma.exports import EXPORTS
+
+    if kind not in EXPORTS:
+        raise SettingError(describe("kind", "one of " + ", ".join(EXPORTS), f"'{kind}'"))
+    return EXPORTS[kind](open_cohort(cohort), Path(out), overwrite=overwrite)
 
 
 def write_report(folder: str | Path, out: str | Path, *, overwrite: bool = False) -> Path:

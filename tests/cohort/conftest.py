@@ -38,8 +38,6 @@ def layout(**changes: Any) -> dict[str, Any]:
         "channels": ("t1", "flair"),
         "mask_names": ("body", "lesion"),
         "shape": (12, 12),
-        "unit": "arbitrary",
-        "modality": "MR",
     } | changes
 
 

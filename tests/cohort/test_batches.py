@@ -165,6 +165,60 @@ def test_the_next_batch_is_prepared_meanwhile(many: Cohort, monkeypatch: pytest.
     assert np.median(waits[1:]) < 0.005
 
 
+@hypothesis_settings(max_examples=20, deadline=None)
+@given(length=st.integers(23, 80), size=st.integers(1, 23), seed=st.integers(0, 3))
+def test_a_longer_epoch_goes_through_all_before_one_comes_again(
+    many: Cohort, length: int, size: int, seed: int
+) -> None:
+    batches = Batches(many, np.arange(23), batch_size=size, seed=seed, length=length)
+    rows = np.concatenate([batch.rows for batch in batches.epoch(1)])
+    assert len(rows) == length
+    for start in range(0, length, 23):
+        part = rows[start : start + 23]
+        assert len(set(part.tolist())) == len(part)
+    assert length < 46 or rows[:23].tolist() != rows[23:46].tolist()
+    one = Batches(many, np.arange(23), batch_size=size, seed=seed)
+    assert np.concatenate([batch.rows for batch in one.epoch(1)]).tolist() == rows[:23].tolist()
+
+
+@hypothesis_settings(max_examples=20, deadline=None)
+@given(processes=st.integers(1, 4), share=st.integers(1, 4), length=st.integers(23, 50), skip=st.integers(0, 3))
+def test_the_shares_of_the_processes_are_the_batch(
+    many: Cohort, processes: int, share: int, length: int, skip: int
+) -> None:
+    """In order, and of equal size to the last; what cannot be shared equally is left out at the end of an epoch."""
+
+    def batches(rank: int, count: int) -> Batches:
+        return Batches(
+            many,
+            np.arange(23),
+            batch_size=share * processes,
+            seed=2,
+            augment=EVERYTHING,
+            length=length,
+            share=(rank, count),
+        )
+
+    whole = list(batches(0, 1).epoch(3, skip=skip))
+    shares = [list(batches(rank, processes).epoch(3, skip=skip)) for rank in range(processes)]
+    assert len({len(parts) for parts in shares}) == 1
+    for number, parts in enumerate(zip(*shares, strict=True)):
+        assert len({len(part) for part in parts}) == 1
+        rows = np.concatenate([part.rows for part in parts])
+        assert rows.tolist() == whole[number].rows.tolist()[: len(rows)]
+        images = torch.cat([part.images for part in parts])
+        assert torch.equal(images, whole[number].images[: len(rows)])
+    assert length - skip * share * processes - sum(len(part) for parts in shares for part in parts) < processes or (
+        skip * share * processes >= length
+    )
+
+
+def test_a_batch_that_cannot_be_shared_is_refused(many: Cohort) -> None:
+    message = r"training\.batch_size: expected a multiple of 3, the number of processes, found 4"
+    with pytest.raises(SettingError, match=message):
+        Batches(many, np.arange(23), batch_size=4, seed=0, share=(0, 3))
+
+
 def test_what_cannot_be_batched(many: Cohort) -> None:
     with pytest.raises(CohortError, match="samples to draw batches from, found none"):
         Batches(many, np.array([], dtype=int), batch_size=2, seed=0)

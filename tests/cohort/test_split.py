@@ -72,6 +72,31 @@ def test_known_sizes(n: int, sizes: tuple[int, ...]) -> None:
     assert tuple(counts[name] for name in SPLITS) == sizes
 
 
+@pytest.mark.parametrize(
+    ("shares", "n", "sizes"),
+    [
+        ((1, 0, 0), 1, {"train": 1}),
+        ((1, 0, 0), 9, {"train": 9}),
+        ((0.8, 0.2, 0), 10, {"train": 8, "validation": 2}),
+        ((0.8, 0, 0.2), 2, {"train": 1, "test": 1}),
+    ],
+)
+def test_a_share_of_nothing_gets_nobody(shares: tuple[float, ...], n: int, sizes: dict[str, int]) -> None:
+    options = SplitOptions(**dict(zip(SPLITS, shares, strict=True)), folds=0)
+    patients = {f"p{i}": PatientSummary("ab"[i % 2], {"x": 1}) for i in range(n)}
+    assert Counter(side for side, _ in assign_splits(patients, options).values()) == sizes
+
+
+def test_each_side_gets_its_share_of_each_modality() -> None:
+    patients = {f"p{i}": PatientSummary("", {"x": 1}, "MR" if i < 20 else "CT") for i in range(30)}
+    for seed in range(5):
+        given_splits = assign_splits(patients, SplitOptions(seed=seed))
+        cells = Counter((patients[name].modality, side) for name, (side, _) in given_splits.items())
+        assert cells["MR", "test"] == 2
+        assert cells["CT", "test"] == 1
+        assert cells["CT", "validation"] == 2
+
+
 def test_every_patient_comes_everywhere() -> None:
     """Over many seeds a patient is in test as often as the share says: no one is favoured."""
     patients = {f"p{i}": PatientSummary("ab"[i % 2], {"x": 1}) for i in range(10)}
@@ -106,6 +131,17 @@ def test_many_patients_are_quick() -> None:
     [
         (0, {"folds": 0}, "at least 3 patients for train, validation and test, found 0"),
         (2, {"folds": 0}, "at least 3 patients for train, validation and test, found 2"),
+        (0, {"train": 1, "validation": 0, "test": 0, "folds": 0}, "at least 1 patients for train, found 0"),
+        (
+            1,
+            {"train": 0.9, "validation": 0, "test": 0.1, "folds": 0},
+            "at least 2 patients for train and test, found 1",
+        ),
+        (
+            2,
+            {"train": 1, "validation": 0, "test": 0, "folds": 3},
+            "train and 3 folds, found 2.\n.*set split.folds lower",
+        ),
         (4, {}, "at least 5 patients for train, validation and test and 5 folds, found 4.\n.*set split.folds lower"),
     ],
 )
@@ -119,9 +155,10 @@ def test_too_few_patients(n: int, changes: dict[str, Any], message: str) -> None
     ("changes", "message"),
     [
         ({"train": 0.8}, r"train \+ validation \+ test must be 1, got 1.1"),
-        ({"train": 0.9, "validation": 0.1, "test": 0}, "greater than 0"),
+        ({"train": 0, "validation": 0.9, "test": 0.1}, "greater than 0"),
+        ({"train": 1, "validation": 0.2, "test": -0.2}, "greater than or equal to 0"),
         ({"folds": 1}, "folds must be 0"),
-        ({"stratify": ("age",)}, "'site' or 'label'"),
+        ({"stratify": ("age",)}, "'site', 'label' or 'modality'"),
         ({"tset": 0.1}, "tset"),
     ],
 )

@@ -41,8 +41,8 @@ def patients_samples(draw: Any, shape: tuple[int, ...]) -> Samples:
         site=draw(st.one_of(st.just(""), names)),
         spacing_mm=draw(st.one_of(st.none(), st.just((0.5,) * len(shape)))),
         intensity={"t1": (low, draw(st.floats(low, 1e7))), "flair": (0.0, 1.0)},
-        unit="arbitrary",
-        modality="MR",
+        unit=draw(st.sampled_from(["arbitrary", "HU"])),
+        modality=draw(st.sampled_from(["MR", "CT", "OT"])),
     )
 
 
@@ -52,7 +52,7 @@ def test_round_trip(data: Any, shape: tuple[int, ...]) -> None:
     written = data.draw(st.lists(patients_samples(shape), min_size=1, max_size=4, unique_by=lambda s: s.patient))
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "x.cohort"
-        options = {"channels": ("t1", "flair"), "mask_names": ("body",), "unit": "arbitrary", "modality": "MR"}
+        options = {"channels": ("t1", "flair"), "mask_names": ("body",)}
         with create_cohort(path, shape=shape, notes=("Grüße",), **options) as writer:
             for one in written:
                 writer.add(one, origin="synthetic")  # equal images are no leak there
@@ -63,6 +63,10 @@ def test_round_trip(data: Any, shape: tuple[int, ...]) -> None:
         assert cohort.table["label"].tolist() == [text for one in written for text in one.labels]
         assert cohort.table["patient"].tolist() == [one.patient for one in written for _ in one.slices]
         assert cohort.table["site"].tolist() == [one.site for one in written for _ in one.slices]
+        assert cohort.table["modality"].tolist() == [one.modality for one in written for _ in one.slices]
+        assert cohort.table["unit"].tolist() == [one.unit for one in written for _ in one.slices]
+        assert cohort.modality.split("+") == sorted({one.modality for one in written})
+        assert cohort.unit.split("+") == sorted({one.unit for one in written})
         assert cohort.table["low_t1"].tolist() == [one.intensity["t1"][0] for one in written for _ in one.slices]
         assert cohort.table["high_t1"].tolist() == [one.intensity["t1"][1] for one in written for _ in one.slices]
         assert cohort.notes == ("Grüße",)
@@ -175,7 +179,8 @@ DAMAGE: dict[str, tuple[Callable[[Path], Any], str]] = {
     "archive": (lambda f: archive(f / "masks.npy"), "another kind of file"),
     "broken JSON": (lambda f: (f / "cohort.json").write_text("{"), "readable JSON"),
     "list": (lambda f: (f / "cohort.json").write_text("[]"), "no version"),
-    "future": (lambda f: edit_header(f, schema_version=99), "schema version 1, found 99"),
+    "future": (lambda f: edit_header(f, schema_version=99), "schema version 2, found 99.\nA later synthoma wrote it"),
+    "past": (lambda f: edit_header(f, schema_version=1), "schema version 2, found 1.\n.*: prepare it again"),
     "lacking": (lambda f: edit_header(f, unit=None), "a valid field unit"),
     "unknown field": (lambda f: edit_header(f, extra=1), "a valid field extra"),
     "bad lineage": (lambda f: edit_header(f, lineages=[{"id": "x"}]), "the fields of a lineage"),
@@ -183,7 +188,7 @@ DAMAGE: dict[str, tuple[Callable[[Path], Any], str]] = {
     "other n": (lambda f: edit_header(f, n=11), r"float32 of shape \(11, 2, 12, 12\), found float32 of shape \(12"),
     "short table": (lambda f: edit_table(f, lambda rows: rows[:-1]), "expected 12 samples, found 11"),
     "other column": (lambda f: edit_table(f, lambda r: [r[0].replace("site", "Site"), *r[1:]]), "found Site, site"),
-    "ragged": (lambda f: edit_table(f, lambda r: [*r[:-1], r[-1] + ",1"]), "sample 12: expected 18 fields, found 19"),
+    "ragged": (lambda f: edit_table(f, lambda r: [*r[:-1], r[-1] + ",1"]), "sample 12: expected 20 fields, found 21"),
     "no number": (lambda f: edit_table(f, lambda r: [*r[:-1], r[-1].replace(",12,", ",x,")]), "column slice"),
     "other dtype": (lambda f: np.save(f / "masks.npy", np.zeros((12, 2, 12, 12), np.float64)), "found float64"),
     "Fortran": (lambda f: np.save(f / "masks.npy", np.zeros((12, 2, 12, 12), np.uint8, order="F")), "uint8 of shape"),

@@ -29,7 +29,7 @@ from synthoma.records import Samples
 
 path, patients, pause = Path(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])
 rng = np.random.default_rng(0)
-with create_cohort(path, channels=("t1",), mask_names=("body",), shape=(128, 128), unit="HU", modality="CT") as writer:
+with create_cohort(path, channels=("t1",), mask_names=("body",), shape=(128, 128)) as writer:
     for i in range(patients):
         images = rng.uniform(-1, 1, (16, 1, 128, 128)).astype(np.float32)
         masks = (images > 0).astype(np.uint8)
@@ -116,8 +116,8 @@ MASKS = np.zeros((3, 2, 12, 12), np.uint8)
 UNFIT: dict[str, tuple[dict[str, Any], str]] = {
     "channels": ({"channels": ("t1", "t2")}, r"patient a, channels: expected \('t1', 'flair'\), found \('t1', 't2'\)"),
     "masks": ({"mask_names": ("body", "tumour")}, "patient a, masks"),
-    "unit": ({"unit": "HU"}, "patient a, unit: expected arbitrary, found HU"),
-    "modality": ({"modality": "CT"}, "patient a, modality"),
+    "unit": ({"unit": "mSv"}, "patient a, unit: expected one of HU, arbitrary, found 'mSv'"),
+    "modality": ({"modality": "CT+MR"}, r"patient a, modality: expected one of MR, CT, OT, found 'CT\+MR'"),
     "image shape": ({"images": IMAGES[..., :11]}, "patient a, shape of images"),
     "mask shape": ({"masks": MASKS[:2]}, "patient a, shape of masks"),
     "NaN": ({"images": blown(IMAGES, np.nan)}, r"expected finite values in \[-1, 1\], found nan"),
@@ -187,8 +187,8 @@ def test_patients_splits_and_lineages(tmp_path: Path, samples: Make, settings: S
             lineage=train.id,
         )
         assert writer.patients == {
-            "a": PatientSummary("north", {"tumour": 2, "tumour-free": 1}),
-            "b": PatientSummary("south", {"tumour": 3}),
+            "a": PatientSummary("north", {"tumour": 2, "tumour-free": 1}, "MR"),
+            "b": PatientSummary("south", {"tumour": 3}, "MR"),
         }
         with pytest.raises(CohortError, match="one for each patient, found none for b"):
             writer.set_splits({"a": ("train", 0)})
@@ -202,6 +202,21 @@ def test_patients_splits_and_lineages(tmp_path: Path, samples: Make, settings: S
     assert cohort.table["made_from"].tolist() == ["", "", "", "a/0010", "a/0010;a/0011", ""]
     assert cohort.lineages == {train.id: train, made.id: made}
     assert (cohort.conditions, cohort.notes) == (("t1", "mask"), ("a word",))
+
+
+def test_modality_and_unit_are_of_each_sample(tmp_path: Path, samples: Make, settings: Settings) -> None:
+    with create_cohort(tmp_path / "x.cohort", **settings()) as writer:
+        writer.add(samples("a"))
+        writer.add(samples("b", n=2, modality="CT", unit="HU"))
+        writer.add(samples("a", n=1, seed=1, modality="OT"), scan="other", ids=("a/other",))
+        assert {name: one.modality for name, one in writer.patients.items()} == {"a": "MR+OT", "b": "CT"}
+    cohort = open_cohort(tmp_path / "x.cohort", verify=True)
+    assert cohort.table["modality"].tolist() == ["MR"] * 3 + ["CT"] * 2 + ["OT"]
+    assert cohort.table["unit"].tolist() == ["arbitrary"] * 3 + ["HU"] * 2 + ["arbitrary"]
+    assert (cohort.modality, cohort.unit) == ("CT+MR+OT", "HU+arbitrary")
+    only = cohort.select(cohort.rows(modality="CT"))
+    assert (only.modality, only.unit, len(only)) == ("CT", "HU", 2)
+    assert only.select(np.array([], dtype=np.intp)).modality == "CT"
 
 
 def test_unknown_lineage(tmp_path: Path, samples: Make, settings: Settings) -> None:

@@ -29,7 +29,8 @@ HEAVY = (
     "yaml",
 )
 VERBS = (
-    "demo", "prepare", "info", "train", "generate", "evaluate", "run", "report", "doctor", "recipes", "weights",
+    "demo", "prepare", "info", "train", "generate", "evaluate", "export", "run", "report", "doctor", "recipes",
+    "weights",
 )  # fmt: skip
 
 

@@ -33,6 +33,7 @@ def _table(n: int, channels: tuple[str, ...], **columns: Any) -> dict[str, NDArr
     table: dict[str, Any] = {
         "site": ["A"] * n, "split": [""] * n, "fold": [-1] * n, "slice": list(range(n)), "spacing_mm": ["1 1"] * n,
         "reference": [""] * n, "made_from": [""] * n, "lineage": [""] * n,
+        "modality": ["MR"] * n, "unit": ["arbitrary"] * n,
         "image_sha256": [f"{channels} {i}" for i in range(n)],
     } | columns  # fmt: skip
     for name in channels:
@@ -104,6 +105,80 @@ def synthesise(real: Cohort) -> Make:
             unit="arbitrary",
             modality="MR",
             conditions=("t1", "mask"),
+            lineages={lineage.id: lineage},
+        )  # fmt: skip
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def translate(real: Cohort) -> Make:
+    """``translate(change, source, target, split)``: what a translation from ``source`` to ``target`` made, a cohort.
+
+    ``change(row)`` gives the image; ``columns`` overwrite what the samples inherit from their sources.
+    """
+
+    def make(
+        change: Callable[[int], NDArray[Any]],
+        source: str = "t1",
+        target: str = "flair",
+        split: str = "test",
+        paired: bool = True,
+        seen: tuple[str, ...] = tuple(f"p{p:02d}" for p in range(6)),
+        **columns: str,
+    ) -> Cohort:
+        rows = real.rows(split=split)
+        lineage = Lineage.of("train", parents=(), recipe={}, seed=0, patients_seen=seen)
+        ids, n = real.table["id"][rows], len(rows)
+        inherited = {name: real.table[name][rows] for name in ("patient", "label", "site", "modality", "unit")}
+        return Cohort(
+            path=None,
+            table=_table(
+                n, (target,), id=[f"{i}/s" for i in ids], origin=["synthetic"] * n, made_from=ids,
+                reference=ids if paired else [""] * n, lineage=[lineage.id] * n,
+                **(inherited | {name: np.full(n, value) for name, value in columns.items()}),
+            ),
+            images=np.stack([np.asarray(change(int(row)))[None] for row in rows]).astype("f4"),
+            masks=real.masks[rows],
+            channels=(target,),
+            mask_names=real.mask_names,
+            unit="arbitrary",
+            modality="MR",
+            conditions=(source,),
+            lineages={lineage.id: lineage},
+        )  # fmt: skip
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def draw() -> Make:
+    """``draw(images, labels)``: a cohort from noise, (n, y, x) images of the channel flair, each its own patient."""
+
+    def make(
+        images: NDArray[Any],
+        labels: list[str],
+        seen: tuple[str, ...] = tuple(f"p{p:02d}" for p in range(6)),
+        seed: int = 0,
+    ) -> Cohort:
+        n = len(images)
+        lineage = Lineage.of("train", parents=(), recipe={}, seed=seed, patients_seen=seen)
+        names = [f"synthetic-{i:05d}" for i in range(1, n + 1)]
+        masks = np.zeros((n, 2, SIDE, SIDE), dtype=np.uint8)
+        masks[:, 0] = 1  # nobody knows where the body of nobody ends
+        return Cohort(
+            path=None,
+            table=_table(
+                n, ("flair",), id=[f"sample/{i:05d}" for i in range(n)], patient=names, label=labels,
+                origin=["synthetic"] * n, lineage=[lineage.id] * n,
+            ),
+            images=np.asarray(images, dtype="f4")[:, None],
+            masks=masks,
+            channels=("flair",),
+            mask_names=("body", "lesion"),
+            unit="arbitrary",
+            modality="MR",
+            conditions=(),
             lineages={lineage.id: lineage},
         )  # fmt: skip
 

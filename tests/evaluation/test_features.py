@@ -10,7 +10,8 @@ import torch
 
 from synthoma.errors import SettingError
 from synthoma.evaluation import features as module
-from synthoma.evaluation.features import Features, batch_for_network, feature_size, lesion_patches, torch_device
+from synthoma.evaluation.features import Features, lesion_patches, torch_device
+from synthoma.networks.features import batch_for_network, feature_size
 
 
 def test_network_golden(goldens):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
@@ -15,11 +17,25 @@ LAYOUT = Layout(("t1", "t2", "flair"), ("body", "core", "oedema"), (32, 32))
 
 
 def test_of_a_cohort(ellipse_cohort: Cohort) -> None:
-    assert Layout.of(ellipse_cohort) == Layout(("t1", "flair"), ("body", "core", "oedema"), (32, 32))
+    labels = ("tumour", "tumour-free")
+    assert Layout.of(ellipse_cohort) == Layout(("t1", "flair"), ("body", "core", "oedema"), (32, 32), labels)
+
+
+def test_labels_are_those_of_real_samples(ellipse_cohort: Cohort) -> None:
+    mixed = ellipse_cohort.select(np.arange(len(ellipse_cohort)))
+    mixed.table["origin"][mixed.rows(label="tumour")] = "synthetic"
+    assert Layout.of(mixed).labels == ("tumour-free",)
+
+
+def test_a_label_has_an_index_and_an_unknown_one_none() -> None:
+    layout = replace(LAYOUT, labels=("a", "b"))
+    assert layout.label_indices(["b", "c", "a", "b"]).tolist() == [1, -1, 0, 1]
+    assert layout.label_indices([]).dtype == torch.int64
 
 
 def test_json_and_back() -> None:
-    assert Layout.from_json(json.loads(json.dumps(LAYOUT.to_json()))) == LAYOUT
+    for layout in (LAYOUT, replace(LAYOUT, labels=("a", "b"))):
+        assert Layout.from_json(json.loads(json.dumps(layout.to_json()))) == layout
 
 
 def test_a_mask_is_a_channel_a_part() -> None:

@@ -114,7 +114,7 @@ def test_reconstruct_is_the_image_for_each_condition_of_a_split(
     assert set(made.table["patient"]) == {patient}
     assert made.table["label"].tolist() == ellipse_cohort.table["label"][rows].tolist()
     assert np.array_equal(made.masks, ellipse_cohort.masks[rows])
-    _, network, _ = load_generator(checkpoint)
+    network = load_generator(checkpoint)[1]["generator"]
     with torch.no_grad():
         t1 = torch.from_numpy(np.array(ellipse_cohort.images[rows][:, :1]))
         lesion = torch.from_numpy(np.array(ellipse_cohort.masks[rows][:, 1:])).float() * 2 - 1
@@ -158,7 +158,7 @@ def test_an_unscaled_transplant_keeps_its_area(make: Make, ellipse_cohort: Cohor
 def test_the_transplanted_lesion_shows_in_the_condition(make: Make, ellipse_cohort: Cohort, checkpoint: Path) -> None:
     """The image is drawn from the target's T1 and the moved lesion."""
     made = make("transplant", samples=3)
-    _, network, _ = load_generator(checkpoint)
+    network = load_generator(checkpoint)[1]["generator"]
     for row in range(len(made)):
         target = row_of(ellipse_cohort, made.table["made_from"][row].split(";")[0])
         t1 = torch.from_numpy(np.array(ellipse_cohort.images[target : target + 1, :1]))
@@ -302,7 +302,7 @@ def test_settings_that_make_no_sense(settings: dict[str, Any], message: str) -> 
 
 def altered(checkpoint: Path, out: Path, **changes: Any) -> Path:
     saved = load_checkpoint(checkpoint)
-    save_checkpoint(out, Checkpoint(saved.step, saved.arrays, saved.scalars, saved.options | changes, saved.lineage))
+    save_checkpoint(out, Checkpoint(saved.step, saved.arrays, saved.scalars, saved.options | changes, saved.lineage))  # type: ignore[operator]
     return out
 
 

@@ -58,6 +58,29 @@ def test_turns_are_numpys(degrees: float, quarters: int) -> None:
     assert np.array_equal(move_lesion(masks, Move(degrees, 1, (20, 20)))[0], turns[quarters % 4])
 
 
+@pytest.mark.parametrize(("degrees", "quarters"), [(90, 1), (180, 2), (0, 0)])
+def test_a_volume_is_turned_in_the_plane_of_its_slices(degrees: float, quarters: int) -> None:
+    """Slice by slice as a picture is, and moved along z."""
+    masks = np.zeros((1, 9, 41, 41), dtype=np.uint8)
+    masks[:, 3:6] = a_hook()[:, None]
+    moved = move_lesion(masks, Move(degrees, 1, (5, 20, 20)))
+    wanted = np.zeros_like(masks)
+    wanted[:, 4:7] = np.rot90(a_hook()[0], quarters)
+    assert np.array_equal(moved, wanted)
+
+
+def test_a_lesion_is_fitted_into_the_body_of_a_volume() -> None:
+    body = np.broadcast_to(BODY, (12, 64, 64))
+    masks = np.zeros((2, 12, 64, 64), dtype=np.uint8)
+    masks[:, 4:8] = a_lesion()[:, None]
+    fitted = fit_lesion(generator(3), masks, body, 30, (1, 1), 0.95)
+    assert fitted is not None
+    assert not (fitted.any(axis=0) & ~body).any()
+    assert fitted.sum() == pytest.approx(masks.sum(), rel=0.15)
+    centres = {draw_move(generator(0, i), body, 30, (0.8, 1.25)).centre[0] for i in range(100)}
+    assert centres == set(range(12))  # anywhere along z
+
+
 @settings(deadline=None, max_examples=30)
 @given(
     rotate=st.floats(-180, 180),

@@ -8,16 +8,20 @@ import pytest
 import torch
 from torch import nn
 
-from synthoma.networks.patchgan import PatchGAN
+from synthoma.errors import SettingError
+from synthoma.networks.patchgan import PatchGAN, check_sides
 
 # 6 → 64 with bias 6,144 + 64; 64 → 128: 131,072 + norm 256; 128 → 256: 524,288 + norm 512;
 # 256 → 512: 2,097,152 + norm 1,024; 512 → 1 with bias: 8,192 + 1. Kernels are 4 × 4.
 BATCH = 6_208 + 131_328 + 524_800 + 2_098_176 + 8_193
-# Instance norm: no parameters in the norms, a bias in the convolutions before them.
-INSTANCE = BATCH - (256 + 512 + 1_024) + (128 + 256 + 512)
+# Instance norm: no parameters in the norms. The reference has a bias in the convolutions before them, which the norm
+# takes away again: 128 + 256 + 512 parameters without effect, left out here.
+INSTANCE = BATCH - (256 + 512 + 1_024)
+# No norm: a bias in every convolution.
+NONE = INSTANCE + (128 + 256 + 512)
 
 
-@pytest.mark.parametrize(("norm", "wanted"), [("batch", 2_768_705), ("instance", INSTANCE)])
+@pytest.mark.parametrize(("norm", "wanted"), [("batch", 2_768_705), ("instance", INSTANCE), ("none", NONE)])
 def test_the_parameters_of_the_reference(norm: Any, wanted: int) -> None:
     assert BATCH == 2_768_705  # what pix2pix prints as 2.769 M
     with torch.device("meta"):
@@ -69,6 +73,21 @@ def test_the_field_grows_with_the_layers(layers: int, wanted: int) -> None:
     assert image.grad is not None
     rows = image.grad[0, 0].nonzero()[:, 0]
     assert int(rows.max() - rows.min()) + 1 == wanted
+
+
+@pytest.mark.parametrize("shape", [(23, 64), (64, 20), (32, 32, 16)])
+def test_an_image_too_small_for_a_logit_is_refused_by_the_setting(shape: tuple[int, ...]) -> None:
+    with pytest.raises(SettingError, match=r"gan\.x: expected image sides of at least 24 pixels") as caught:
+        check_sides("gan.x", shape)
+    assert str(caught.value).endswith("Change resize.size.")
+    with pytest.raises(SettingError, match="Do without"):
+        check_sides("gan.x", shape, "Do without.")
+
+
+def test_the_smallest_image_has_one_logit() -> None:
+    check_sides("gan.x", (24, 24))
+    for norm in ("batch", "instance", "none"):
+        assert PatchGAN(1, width=2, norm=norm)(torch.randn(2, 1, 24, 24)).shape == (2, 1, 1, 1)
 
 
 def test_a_volume_has_logits_too() -> None:

@@ -8,7 +8,10 @@ import pytest
 import torch
 from torch import nn
 
+from synthoma.networks.layers import Norm
 from synthoma.networks.unet import UNet, depth_for
+
+NORMS: tuple[Norm, ...] = ("batch", "instance", "none")
 
 
 def n_parameters(network: nn.Module) -> int:
@@ -32,14 +35,16 @@ def n_parameters(network: nn.Module) -> int:
 #         1  128 → o       2,048 o     no norm; bias o always
 #
 # Batch norm has a scale and a shift a feature (2 ×), and the convolutions have no bias. Instance norm has no
-# parameters there, and every convolution has a bias: 64 + 128 + 256 + 5 · 512 down, 4 · 512 + 256 + 128 + 64 up.
+# parameters, and the reference a bias in every convolution: 64 + 128 + 256 + 5 · 512 down, 4 · 512 + 256 + 128 + 64 up.
+# A norm takes a bias before it away again; here the two convolutions without a norm keep theirs: 64 + 512. Without any
+# norm all have one.
 INNER = 131_072 + 524_288 + 2_097_152 + 4 * 4_194_304 + 4_194_304 + 3 * 8_388_608 + 4_194_304 + 1_048_576 + 262_144
 BATCH = 2 * (128 + 256 + 4 * 512 + 4 * 512 + 256 + 128 + 64)
 BIASES = 64 + 128 + 256 + 5 * 512 + 4 * 512 + 256 + 128 + 64
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-@pytest.mark.parametrize(("norm", "own"), [("batch", BATCH), ("instance", BIASES)])
+@pytest.mark.parametrize(("norm", "own"), [("batch", BATCH), ("instance", 64 + 512), ("none", BIASES)])
 def test_the_parameters_of_the_reference(norm: Any, own: int, channels: int) -> None:
     with torch.device("meta"):  # shapes only, no memory
         network = UNet(channels, channels, depth=8, width=64, norm=norm)
@@ -52,15 +57,17 @@ def test_the_printed_size_of_the_reference() -> None:
         assert round(n_parameters(UNet(3, 3)) / 1e6, 3) == 54.414
 
 
-def test_instance_norm_has_no_parameters_and_batch_norm_no_bias_before_it() -> None:
-    batch, instance = UNet(1, 1, depth=3, width=4), UNet(1, 1, depth=3, width=4, norm="instance")
-    assert {n for n, _ in instance.named_parameters()} - {n for n, _ in batch.named_parameters()} == {
-        "down.0.0.bias",  # as in the reference, which decides by the norm for every convolution
-        "down.1.1.bias",
-        "down.2.1.bias",
-        "up.1.1.bias",
-        "up.2.1.bias",
+def test_biases_are_where_no_norm_follows() -> None:
+    """Beside batch norm the reference has none in the first and innermost convolutions either."""
+    biases = {
+        norm: {n for n, p in UNet(1, 1, depth=3, width=4, norm=norm).named_parameters() if n.endswith("bias")}
+        for norm in NORMS
     }
+    of_norms = {"down.1.2.bias", "up.1.2.bias", "up.2.2.bias"}
+    assert biases["batch"] == {"up.0.1.bias", *of_norms}
+    assert biases["instance"] == {"up.0.1.bias", "down.0.0.bias", "down.2.1.bias"}
+    assert biases["none"] == biases["instance"] | {"down.1.1.bias", "up.1.1.bias", "up.2.1.bias"}
+    instance = UNet(1, 1, depth=3, width=4, norm="instance")
     assert not any(list(m.parameters()) for m in instance.modules() if isinstance(m, nn.InstanceNorm2d))
 
 
@@ -92,26 +99,31 @@ def test_the_output_is_an_intensity() -> None:
     assert made.abs().max() <= 1
 
 
-def test_every_level_has_a_skip() -> None:
-    """The decoder of a level reads what the encoder of that level made, before any activation, and what is below."""
-    network = UNet(1, 1, depth=4, width=4)
+@pytest.mark.parametrize("recompute", [False, True])
+def test_every_level_has_a_skip(recompute: bool) -> None:
+    """The decoder of a level reads what the encoder of that level made, and what is below. Its ReLU makes the same of
+    a skip whether or not the encoder's LeakyReLU has been there, in place."""
+    network = UNet(1, 1, depth=4, width=4, recompute=recompute)
     made: dict[int, torch.Tensor] = {}
     read: dict[int, torch.Tensor] = {}
     for level in range(4):
         network.down[level].register_forward_hook(lambda _m, _i, out, level=level: made.update({level: out.clone()}))
-        network.up[level].register_forward_pre_hook(lambda _m, inputs, level=level: read.update({level: inputs[0]}))
+        network.up[level].register_forward_pre_hook(
+            lambda _m, inputs, level=level: read.update({level: inputs[0].clone()})
+        )
     network(torch.randn(2, 1, 32, 32))
-    assert torch.equal(read[3], made[3])
+    assert torch.equal(read[3].relu(), made[3].relu())
     for level in range(3):
         features = made[level].shape[1]
-        assert torch.equal(read[level][:, :features], made[level])
+        assert torch.equal(read[level][:, :features].relu(), made[level].relu())
+        assert not recompute or torch.equal(read[level][:, :features], made[level])
         assert read[level].shape[1] == 2 * features
 
 
 def test_dropout_is_where_the_reference_has_it() -> None:
     """pix2pix: in the three levels between the innermost and those that narrow (512 → 512 features)."""
     with torch.device("meta"):
-        levels = [level for level, up in enumerate(UNet(1, 1).up) if any(isinstance(m, nn.Dropout) for m in up)]
+        levels = [level for level, up in enumerate(UNet(1, 1).up) if any(isinstance(m, nn.Dropout) for m in up)]  # type: ignore[attr-defined]
     assert levels == [4, 5, 6]
 
 
@@ -146,7 +158,7 @@ def test_the_linear_base_learns_the_rest() -> None:
         optimiser.zero_grad()
         (network(x) - x.square()).square().mean().backward()
         optimiser.step()
-    moved = [name for name, p in network.named_parameters() if name.endswith("weight") and p.grad.abs().sum() > 0]
+    moved = [name for name, p in network.named_parameters() if name.endswith("weight") and p.grad.abs().sum() > 0]  # type: ignore[union-attr]
     assert len(moved) == sum(name.endswith("weight") for name, _ in network.named_parameters())
 
 
@@ -180,6 +192,6 @@ def test_resize_leaves_no_checkerboard() -> None:
     flat = torch.ones(1, 8, 16, 16)
     ripple = {}
     for upsample in ("transpose", "resize"):
-        made = UNet(1, 1, depth=2, width=4, norm="none", upsample=upsample).up[0](flat)[..., 4:-4, 4:-4]  # type: ignore[arg-type]
+        made = UNet(1, 1, depth=2, width=4, norm="none", upsample=upsample).up[0](flat)[..., 4:-4, 4:-4]
         ripple[upsample] = float(made.detach().std())
     assert ripple["resize"] < 1e-6 < ripple["transpose"]

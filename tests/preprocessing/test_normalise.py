@@ -78,6 +78,38 @@ def test_twice_still_leads_back_to_the_scanner(make_scan: Callable[..., Scan]) -
     assert twice.intensity["t1"] == pytest.approx((500 - RAMP.std(), 500 + RAMP.std()), rel=1e-4)
 
 
+def test_a_window_is_the_same_for_every_patient(make_scan: Callable[..., Scan]) -> None:
+    step = Normalise(method="window", window=(-1000, 400))
+    air_to_bone = np.array([-1500.0, -1000, -300, 400, 3000]).reshape(1, 1, 5)
+    scan = step(make_scan({"ct": air_to_bone}))
+    assert scan.channels["ct"].ravel().tolist() == pytest.approx([-1, -1, 0, 1, 1])
+    assert scan.intensity["ct"] == (-1000, 400)
+    assert scan.notes == ("ct: 20.00 % of the body clipped below, 20.00 % above",)
+    other = step(make_scan({"ct": air_to_bone[..., 1:4]}))
+    assert other.intensity == scan.intensity
+    assert other.notes == ()
+    body = step(make_scan({"ct": air_to_bone, "body": air_to_bone > -500}))
+    assert body.channels["ct"].ravel().tolist() == pytest.approx([-1, -1, 0, 1, 1])
+    assert body.notes == ("ct: 0.00 % of the body clipped below, 33.33 % above",)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"method": "window"}, "a window .* for method window and for no other, found method window without one"),
+        ({"window": (0, 1)}, "found method percentiles with one"),
+        ({"method": "window", "window": (400, -1000)}, "expected a window from low to high, found 400, -1000"),
+        ({"method": "window", "window": (7, 7)}, "expected a window from low to high, found 7, 7"),
+        ({"method": "window", "window": (0, float("inf"))}, "finite"),
+        ({"method": "window", "window": (0,)}, "Field required"),
+        ({"modality": "PET"}, "'any', 'MR', 'CT' or 'OT'"),
+    ],
+)
+def test_bad_windows(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        Normalise(**options)
+
+
 def test_median_iqr_moves_less_with_a_lesion_than_percentiles() -> None:
     draw = np.random.default_rng(0)
     healthy = draw.normal(100, 10, (1, 100, 100)).astype(np.float32)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 from scipy.ndimage import center_of_mass
 
 from synthoma.errors import ScanError
@@ -100,6 +101,39 @@ def test_no_part_of_a_lesion_vanishes_silently(make_scan: Callable[..., Scan]) -
     assert scan.masks["necrosis"].sum(axis=(1, 2)).tolist() == [0, 1, 0]
     assert scan.masks["oedema"].sum() * 16 == pytest.approx(masks["oedema"].sum(), rel=0.1)
     assert scan.notes == ("necrosis: too small for the new pixels in 1 slices",)
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.integers(5, 40), st.integers(5, 40), st.integers(8, 32), st.sampled_from(["linear", "cubic"]))
+def test_the_centre_is_cut_or_padded_and_nothing_is_interpolated(ny: int, nx: int, size: int, how: Any) -> None:
+    values = np.random.default_rng(ny * 41 + nx).normal(5, 1, (2, ny, nx)).astype(np.float32)
+    values[:, [0, -1]] = values[:, :, [0, -1]] = -3
+    direction = ((0.0, 0.0, 1.0), (0.6, 0.8, 0.0), (-0.8, 0.6, 0.0))
+    grid = Grid((2, ny, nx), (5.0, 0.7, 1.3), (3.0, -20.0, 7.0), direction)
+    before = Scan({"ct": values}, {"nodule": (values > 5).astype(np.uint8)}, grid, "P1")
+    after = Resize(size=size, crop="centre", interpolation=how)(before)
+    assert after.grid.shape == (2, size, size)
+    assert after.grid.spacing_mm == grid.spacing_mm
+    found = np.full((2, size, size), -3, np.float32)
+    masks = np.zeros((2, size, size), np.uint8)
+    back = np.linalg.inv(grid.affine) @ after.grid.affine  # new pixel → old pixel, by way of the patient
+    for y in range(size):
+        for x in range(size):
+            old_x, old_y, _, _ = np.rint(back @ [x, y, 0, 1]).astype(int)
+            if 0 <= old_y < ny and 0 <= old_x < nx:
+                found[:, y, x] = values[:, old_y, old_x]
+                masks[:, y, x] = before.masks["nodule"][:, old_y, old_x]
+    np.testing.assert_array_equal(after.channels["ct"], found)
+    np.testing.assert_array_equal(after.masks["nodule"], masks)
+    lost = (before.masks["nodule"].any(axis=(1, 2)) & ~masks.any(axis=(1, 2))).sum()
+    assert after.notes == ((f"nodule: outside the cut in {lost} slices",) if lost else ())
+    middle = (back @ [(size - 1) / 2, (size - 1) / 2, 0, 1])[:2]
+    assert np.abs(middle - [(nx - 1) / 2, (ny - 1) / 2]).max() <= 0.5 + 1e-6
+
+
+def test_the_centre_cannot_be_enlarged() -> None:
+    with pytest.raises(ValidationError, match="crop 'centre' keeps the pixels as they are: expected enlarge false"):
+        Resize(crop="centre", enlarge=True)
 
 
 @pytest.mark.parametrize("masks", [{}, {"body": np.zeros((1, 16, 16), dtype=bool)}])

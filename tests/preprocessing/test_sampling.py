@@ -22,6 +22,7 @@ from synthoma.preprocessing import (
     SkullStrip,
     SliceSampling,
     Step,
+    VolumeSampling,
     preprocess,
     sample,
 )
@@ -146,6 +147,56 @@ def test_what_a_scan_lacks_is_named() -> None:
         sample(prepared(intensity={}), options())
 
 
+def volumes(**sampling: Any) -> PreprocessingOptions:
+    return PreprocessingOptions(sampling=VolumeSampling(**sampling))
+
+
+def test_a_volume_is_one_sample() -> None:
+    scan = prepared()
+    samples = sample(scan, volumes())
+    assert samples.images.shape == (1, 2, 8, 20, 20)
+    assert np.array_equal(samples.images[0, 1], scan.channels["flair"])
+    assert samples.mask_names == ("body", "oedema", "necrosis")
+    assert np.array_equal(samples.masks[0], np.stack([scan.masks[name] for name in samples.mask_names]))
+    assert (samples.slices, samples.labels, samples.spacing_mm) == ((0,), ("tumour",), (5.0, 0.9, 0.9))
+    assert samples.intensity == {"t1": (0.0, 10.0), "flair": (5.0, 90.0)}
+    assert sample(prepared(grid=Grid.unknown((8, 20, 20))), volumes()).spacing_mm is None
+    assert (samples.images.dtype, samples.masks.dtype) == (np.float32, np.uint8)
+
+
+def test_the_label_of_a_volume() -> None:
+    empty = {"body": np.ones((8, 20, 20), np.uint8), "oedema": np.zeros((8, 20, 20), np.uint8)}
+    assert sample(prepared(masks=empty), volumes()).labels == ("tumour-free",)
+    assert sample(prepared(masks=empty, label="LGG"), volumes()).labels == ("tumour-free",)
+    assert sample(prepared(masks=empty, label="LGG"), volumes(label="scan")).labels == ("LGG",)
+    loose = volumes().model_copy(update={"require_lesion_mask": False, "lesion_masks": ("oedema",)})
+    samples = sample(prepared(masks={}, label="LGG"), loose)
+    assert (samples.labels, samples.mask_names) == (("LGG",), ("body", "oedema"))
+    assert samples.masks[0, 0].all()
+    assert not samples.masks[0, 1].any()
+    assert sample(prepared(masks={}), loose).labels == ("unlabelled",)
+
+
+def test_a_volume_that_cannot_be_a_sample() -> None:
+    with pytest.raises(ScanError, match="P1: sampling: expected a label from the source, found none"):
+        sample(prepared(), volumes(label="scan"))
+    with pytest.raises(ScanError, match="P1: channel t1: expected values in \\[−1, 1\\], found scanner values"):
+        sample(prepared(intensity={}), volumes())
+    nothing = prepared().masks | {"body": np.zeros((8, 20, 20), np.uint8)}
+    with pytest.raises(ScanError, match="P1: sampling: expected a body mask with voxels, found an empty one"):
+        sample(prepared(masks=nothing), volumes())
+
+
+def test_the_kind_of_sampling_is_slices_unless_named() -> None:
+    read = PreprocessingOptions.model_validate
+    assert read({"sampling": {"per_patient": 5}}).sampling == SliceSampling(per_patient=5)
+    assert read({"sampling": {}}).sampling == read({}).sampling == SliceSampling()
+    assert read({"sampling": {"kind": "volumes"}}).sampling == VolumeSampling()
+    assert read({"sampling": VolumeSampling()}).sampling == VolumeSampling()
+    for chosen in (SliceSampling(per_patient=3), VolumeSampling(label="scan")):
+        assert read(read({"sampling": chosen}).model_dump(mode="json")).sampling == chosen
+
+
 def test_the_whole_chain(head: Any, make_scan: Callable[..., Scan]) -> None:
     image, brain = head
     lesion = np.zeros_like(brain)
@@ -183,6 +234,8 @@ def test_the_table_names_every_step() -> None:
         ({"steps": [{"step": "blur"}]}, "does not match any of the expected tags"),
         ({"channels": ["t1", "t1"]}, "channels: expected each name once, found t1, t1"),
         ({"lesion_masks": ["body"]}, "found 'body', which is always there"),
+        ({"sampling": {"kind": "cubes"}}, "does not match any of the expected tags"),
+        ({"sampling": {"kind": "volumes", "per_patient": 3}}, "Extra inputs are not permitted"),
         ({"colour": 1}, "Extra inputs are not permitted"),
     ],
 )

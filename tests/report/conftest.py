@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -63,6 +64,7 @@ def fake_table(n: int, **columns: Any) -> dict[str, NDArray[Any]]:
     """All columns of a cohort, the given ones filled."""
     table = {name: np.full(n, "", dtype=object) for name in ("site", "label", "split", "reference", "made_from")}
     table |= {"fold": np.full(n, -1), "origin": np.full(n, "real"), "slice": np.zeros(n, int)}
+    table |= {"modality": np.full(n, "MR"), "unit": np.full(n, "arbitrary")}
     table |= {"spacing_mm": np.full(n, "1 1"), "image_sha256": np.full(n, "0" * 64), "lineage": np.full(n, "")}
     return table | {name: np.asarray(values) for name, values in columns.items()}
 
@@ -262,4 +264,100 @@ def fake_content(real: Cohort) -> ReportContent:
         ),
         recipe_yaml=RECIPE,
         environment={"python": "3.11.2", "torch": "2.13.0+cpu", "numpy": "2.4.6", "machine": "2 × AMD EPYC, 8 GiB"},
+    )  # fmt: skip
+
+
+def fake_translation(real: Cohort, source: str, target: str, split: str = "test", **columns: str) -> Cohort:
+    """Something like a CycleGAN's images: the true ones a little blurred, or, there and back, the source itself."""
+    rows = real.rows(split=split)
+    rng = np.random.default_rng(3)
+    lineage = Lineage.of("train", parents=["e" * 16], recipe={"x": source}, seed=7, patients_seen=PATIENTS[:9])
+    images = [
+        np.where(real.body(row), np.clip(gaussian_filter(real.channel(target)[row].astype(float), 0.7)
+                                         + 0.05 * smooth(rng, SIZE, 3), -1, 1), -1)
+        for row in rows
+    ]  # fmt: skip
+    n, ids = len(rows), real.table["id"][rows]
+    paired = split == "test" and not columns
+    inherited = {name: real.table[name][rows] for name in ("patient", "split", "slice", "site", "label")}
+    table = fake_table(
+        n, id=[f"{source}-{target}/{name}" for name in ids], origin=["synthetic"] * n, lineage=[lineage.id] * n,
+        made_from=ids, reference=ids if paired or (source == target and not columns) else [""] * n,
+        **(inherited | {name: np.full(n, value) for name, value in columns.items()}),
+    )  # fmt: skip
+    for end, value in (("low", 0.0), ("high", 1000.0)):
+        table[f"{end}_{target}"] = np.full(n, value)
+    return Cohort(
+        path=None, table=table, images=np.array(images, dtype=np.float32)[:, None], masks=np.array(real.masks[rows]),
+        channels=(target,), mask_names=real.mask_names, unit="arbitrary", modality="MR", conditions=(source,),
+        lineages={lineage.id: lineage},
+    )  # fmt: skip
+
+
+def fake_samples(real: Cohort, count: int = 24, blur: float = 1.0, seed: int = 0) -> Cohort:
+    """Something like a WGAN's images of either label, each a patient of its own."""
+    rng = np.random.default_rng(seed)
+    lineage = Lineage.of("train", parents=["f" * 16], recipe={"blur": blur}, seed=seed, patients_seen=PATIENTS[:9])
+    labels = ["tumour" if i % 2 else "tumour-free" for i in range(count)]
+    images = []
+    for text in labels:
+        made, masks = fake_slice(rng, SIZE, lesion=text == "tumour")
+        images.append(np.where(masks["body"], np.clip(gaussian_filter(made["flair"], blur), -1, 1), -1))
+    masks = np.zeros((count, 3, SIZE, SIZE), dtype=np.uint8)
+    masks[:, 0] = 1
+    table = fake_table(
+        count, id=[f"sample/{i:05d}" for i in range(count)], patient=[f"synthetic-{i + 1:05d}" for i in range(count)],
+        label=labels, origin=["synthetic"] * count, lineage=[lineage.id] * count,
+    )  # fmt: skip
+    table |= {"low_flair": np.zeros(count), "high_flair": np.full(count, 1000.0)}
+    return Cohort(
+        path=None, table=table, images=np.array(images, dtype=np.float32)[:, None], masks=masks, channels=("flair",),
+        mask_names=real.mask_names, unit="arbitrary", modality="MR", conditions=(), lineages={lineage.id: lineage},
+    )  # fmt: skip
+
+
+def fake_other_log(losses: tuple[str, ...], epochs: int = 20, **validation: float) -> list[dict[str, Any]]:
+    """A log of other losses, some of them below 0, and of other numbers on validation patients."""
+    lines: list[dict[str, Any]] = []
+    for epoch in range(1, epochs + 1):
+        values = {name: (1 + at) / (epoch + 3) * (-1 if name in ("critic", "generator") else 1)
+                  for at, name in enumerate(losses)}  # fmt: skip
+        lines.append({"kind": "train", "epoch": epoch, "step": epoch, "learning_rate": 5e-5, "images_per_second": 40.0,
+                      "data_wait_share": 0.01, "losses": values, "diversity": 0.4 + 0.02 * epoch})  # fmt: skip
+        if validation and epoch % 5 == 0:
+            lines.append({"kind": "validation", "epoch": epoch, "step": epoch, "best": epoch == 15, **validation})
+    return lines
+
+
+CYCLE_LOSSES = (
+    "adversarial_source", "adversarial_target", "cycle_source", "cycle_target", "discriminator_source",
+    "discriminator_target", "identity_source", "identity_target",
+)  # fmt: skip
+
+
+def fake_cycle_content(real: Cohort, **more: Any) -> ReportContent:
+    arms = {
+        "translate": fake_translation(real, "t1", "flair"),
+        "back": fake_translation(real, "flair", "t1"),
+        "cycle": fake_translation(real, "t1", "t1"),
+        "redraw": fake_translation(real, "t1", "flair", split="train"),
+    }
+    return ReportContent(
+        title="T1 to FLAIR, unpaired", real=real, synthetic=arms,
+        log=fake_other_log(CYCLE_LOSSES, ssim=0.9, psnr_db=25.0), **more,
+    )  # fmt: skip
+
+
+def fake_sample_content(real: Cohort, **more: Any) -> ReportContent:
+    arms = {"sample": fake_samples(real), "untrained": fake_samples(real, blur=6, seed=1)}
+    losses = ("critic", "generator", "gradient_penalty", "wasserstein_distance")
+    return ReportContent(title="Slices from noise", real=real, synthetic=arms, log=fake_other_log(losses), **more)
+
+
+@pytest.fixture(scope="session")
+def fakes() -> SimpleNamespace:
+    """The builders above, for tests that need another cohort or page than ``content``."""
+    return SimpleNamespace(
+        cycle_losses=CYCLE_LOSSES, cycle_content=fake_cycle_content, made=fake_made, log=fake_other_log,
+        sample_content=fake_sample_content, samples=fake_samples, translation=fake_translation,
     )  # fmt: skip

@@ -18,8 +18,9 @@ from PIL import Image
 from synthoma.errors import InputError
 from synthoma.records import Cohort, Measurement
 from synthoma.report import ReportContent, read_log
-from synthoma.report.figures import curve_charts, learning_charts
+from synthoma.report.figures import curve_charts
 from synthoma.report.gallery import edit_gallery, real_strip, reconstruction_galleries, spread_ranks
+from synthoma.report.learning import learning_charts
 from synthoma.report.measures import FAMILIES, Methods, family_of, family_tables, format_value, measure_label
 from synthoma.report.page import picture_width
 from synthoma.report.pictures import Frame, difference_picture, grey_picture, plane_index
@@ -108,6 +109,12 @@ def test_three_dimensional_cohorts_show_the_slice_with_most_lesion(real: Cohort,
     assert plane_index(np.zeros((3, 4, 4)), np.arange(3)[:, None, None] * np.ones((3, 4, 4))) == 2
     (shown,) = reconstruction_galleries(volumes, deep(content.synthetic["reconstruct"]), {})
     assert shown.rows[0].pictures[0].width > 30
+    assert any(row.details[0] == "slice 7" for row in shown.rows)
+    for method in ("remove", "transplant"):
+        edited = edit_gallery(volumes, deep(content.synthetic[method]), method)
+        assert edited is not None
+        assert all(row.details[0] == "slice 7" for row in edited.rows)  # where the lesion is, or was
+        assert all(row.pictures[-1].outline for row in edited.rows)
     assert real_strip(volumes) is not None
 
 

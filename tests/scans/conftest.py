@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,11 +16,15 @@ import tifffile
 from PIL import Image
 
 from synthoma.options import Options
-from synthoma.scans import BratsData, ImagesData, NiftiData, TcgaLggData
+from synthoma.scans import BratsData, ImagesData, LidcNodulesData, NiftiData, SeveralData, TcgaLggData
 
 LPS = np.array([[-1.0, 0, 0, 10], [0, -2.0, 0, 20], [0, 0, 3.0, -5], [0, 0, 0, 1]])
 SUFFIXES_2021 = {"t1": "_t1", "t1ce": "_t1ce", "t2": "_t2", "flair": "_flair"}
 SUFFIXES_2023 = {"t1": "-t1n", "t1ce": "-t1c", "t2": "-t2w", "flair": "-t2f"}
+
+
+def cut_short(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:60])
 
 
 @dataclass(frozen=True)
@@ -36,6 +41,24 @@ class Fixture:
     """Of the first case."""
     first_voxels: Mapping[str, np.ndarray]
     """Channels of the first case, (z, y, x)."""
+    root: Path
+    """The folder that the names of source files start from."""
+    hurt: Callable[[Path], None] = cut_short
+    """Damages the voxels of a file, and nothing that ``find`` looks at."""
+
+    def moved(self, root: Path) -> Fixture:
+        """The same folder at another place."""
+        before = self.root
+        options = self.options
+        if isinstance(options, SeveralData):
+            parts = {
+                name: part.model_copy(update={"path": root / part.path.relative_to(before)})
+                for name, part in options.parts.items()
+            }
+            options = options.model_copy(update={"parts": parts})
+        else:
+            options = options.model_copy(update={"path": root})
+        return replace(self, options=options, root=before.rename(root))
 
 
 def voxels(key: int, shape: tuple[int, ...] = (3, 4, 5), dtype: str = "int16") -> np.ndarray:
@@ -83,6 +106,7 @@ def build_brats(root: Path) -> Fixture:
         frozenset(),
         (3, 4, 5),
         {"t1": voxels(30), "t1ce": voxels(31), "t2": voxels(32), "flair": voxels(33)},
+        root,
     )
 
 
@@ -109,6 +133,7 @@ def build_tcga(root: Path) -> Fixture:
         frozenset({"lesion"}),
         (11, 6, 7),
         {"t1": stack[..., 0], "flair": stack[..., 1], "t1ce": stack[..., 2]},
+        root,
     )
 
 
@@ -124,7 +149,7 @@ def build_nifti(root: Path) -> Fixture:
     )
     both = {"t1": voxels(1), "t2": voxels(2)}
     masks = frozenset({"lesion", "core"})
-    return Fixture(options, ("p10", "p2"), ("p10", "p2"), frozenset(both), masks, (3, 4, 5), both)
+    return Fixture(options, ("p10", "p2"), ("p10", "p2"), frozenset(both), masks, (3, 4, 5), both, root)
 
 
 def build_images(root: Path) -> Fixture:
@@ -148,6 +173,75 @@ def build_images(root: Path) -> Fixture:
         frozenset({"lesion"}),
         (2, 6, 7),
         channels,
+        root,
+    )
+
+
+def nodule_slices() -> dict[str, np.ndarray]:
+    """Four nodules of three exams, the rows not in order; exam ``e1`` has a benign and a malignant one."""
+    image = voxels(7, (7, 6, 6), "uint8")
+    image[:, :2] = 0
+    return {
+        "image": image,
+        "label": np.array([0, 1, 0, 0, 1, 0, 0], np.uint8),
+        "malignancy": np.array([1, 5, 1, 1, 4, 2, 2], np.int8),
+        "exam_id": np.array(["e1", "e1", "e1", "e1", "e2", "e3", "e3"]),
+        "nodule_id": np.array(["2", "10", "2", "2", "2", "Nodule 001", "Nodule 001"]),
+        "slice_index": np.array([2, 0, 0, 1, 0, 1, 0], np.int16),
+    }
+
+
+def nodule_cubes() -> dict[str, np.ndarray]:
+    """Three nodules of as many patients."""
+    return {
+        "hu": voxels(8, (3, 4, 5, 6)) - 100,
+        "mask": (voxels(9, (3, 4, 5, 6)) > 150).astype(np.uint8),
+        "name": np.array(["9_nod1_ann0", "12_nod3_ann1", "3_nod2_ann0"]),
+        "patient_index": np.array([9, 12, 3], np.int16),
+        "malignancy": np.array([4, 3, 1], np.int8),
+    }
+
+
+def spoil_last_array(path: Path) -> None:
+    """Another byte in the midst of the archive's largest array: the directory and the other arrays stay readable."""
+    with zipfile.ZipFile(path) as archive:
+        largest = max(archive.infolist(), key=lambda entry: entry.compress_size)
+    content = bytearray(path.read_bytes())
+    content[largest.header_offset + largest.compress_size // 2 + 40] ^= 0xFF
+    path.write_bytes(bytes(content))
+
+
+def build_lidc(root: Path) -> Fixture:
+    root.mkdir(parents=True)
+    arrays = nodule_slices()
+    np.savez_compressed(root / "segmented_slices64.npz", **arrays)
+    np.savez_compressed(root / "cubes48.npz", **nodule_cubes())
+    return Fixture(
+        LidcNodulesData(path=root),
+        ("e1-10", "e1-2", "e2-2", "e3-Nodule 001"),
+        ("e1", "e1", "e2", "e3"),
+        frozenset({"ct"}),
+        frozenset({"nodule"}),
+        (1, 6, 6),
+        {"ct": arrays["image"][[1]]},
+        root,
+        spoil_last_array,
+    )
+
+
+def build_several(root: Path) -> Fixture:
+    """The patients ``p10`` and ``p2`` of two hospitals, and pictures."""
+    first, second, pictures = build_nifti(root / "a"), build_nifti(root / "b"), build_images(root / "c")
+    write_volume(root / "b" / "p2" / "t1.nii.gz", voxels(99))
+    return Fixture(
+        SeveralData(parts={"west": second.options, "east": first.options, "x_1": pictures.options}),
+        ("east-p10", "east-p2", "west-p10", "west-p2", "x_1-P2", "x_1-P3"),
+        ("east-p10", "east-p2", "west-p10", "west-p2", "x_1-P2", "x_1-P3"),
+        first.channels,
+        first.masks,
+        first.shape,
+        first.first_voxels,
+        root,
     )
 
 
@@ -156,6 +250,8 @@ BUILDERS: Mapping[str, Callable[[Path], Fixture]] = {
     "tcga-lgg": build_tcga,
     "nifti": build_nifti,
     "images": build_images,
+    "lidc-nodules": build_lidc,
+    "several": build_several,
 }
 
 
@@ -177,6 +273,8 @@ def writers() -> SimpleNamespace:
     return SimpleNamespace(
         BUILDERS=BUILDERS,
         LPS=LPS,
+        nodule_slices=nodule_slices,
+        nodule_cubes=nodule_cubes,
         voxels=voxels,
         write_volume=write_volume,
         write_brats_case=write_brats_case,

@@ -13,11 +13,13 @@ import pytest
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from synthoma.errors import ScanError
-from synthoma.scans import SOURCES, DataOptions, find, read
+from synthoma.scans import SOURCES, DataOptions, SeveralData, TcgaLggData, find, read
 
 
 def options_for(source_name: str, path: Path) -> BaseModel:
     """The least settings of a source."""
+    if source_name == "several":
+        return SeveralData(parts={"one": TcgaLggData(path=path)})
     needed = {"channels": {"t1": "{patient}_t1.nii"}} if source_name == "nifti" else {}
     return SOURCES[source_name].options(path=path, **needed)
 
@@ -34,8 +36,7 @@ def test_finds_all_cases_sorted_with_unique_names(built):
 
 def test_finds_the_same_twice_and_in_another_place(built, tmp_path):
     assert find(built.options) == find(built.options)
-    moved = built.options.path.rename(tmp_path / "moved")
-    options = built.options.model_copy(update={"path": moved})
+    options = built.moved(tmp_path / "moved").options
     for case, name in zip(find(options).cases, built.names, strict=True):
         assert case.name == name
         assert not any(str(tmp_path) in file.path for file in read(case, options).source)
@@ -66,13 +67,21 @@ def test_case_and_scan_agree(built):
             assert any("mask" in note or "segmentation" in note for note in scan.notes)
 
 
+def named(built, path: str) -> Path:
+    """The file that a scan names as its source."""
+    if isinstance(built.options, SeveralData):
+        part, _, path = path.partition("/")
+        return built.options.parts[part].path / path
+    return built.root / path
+
+
 def test_sources_are_the_files_with_their_hashes(built):
     case = find(built.options).cases[0]
     scan = read(case, built.options)
-    root = built.options.path
-    assert {root / file.path for file in scan.source} == set(case.files.values())
-    for file in scan.source:
-        assert file.sha256 == hashlib.sha256((root / file.path).read_bytes()).hexdigest()
+    paths = [named(built, file.path) for file in scan.source]
+    assert set(paths) == set(case.files.values())
+    for path, file in zip(paths, scan.source, strict=True):
+        assert file.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def test_reading_twice_gives_equal_scans(built):
@@ -88,10 +97,10 @@ def test_reading_twice_gives_equal_scans(built):
 
 
 def test_find_reads_no_voxels(built):
-    """A file cut to 400 bytes holds a header at most; find does not mind, read does."""
+    """A file cut to 60 bytes holds no voxel; find does not mind, read does."""
     before = find(built.options)
     for path in before.cases[0].files.values():
-        path.write_bytes(path.read_bytes()[:60])
+        built.hurt(path)
     assert find(built.options).cases == before.cases
     with pytest.raises(ScanError):
         read(before.cases[0], built.options)
@@ -119,7 +128,7 @@ def test_no_folder_and_an_empty_folder(source_name, tmp_path):
     with pytest.raises(ScanError, match="expected a folder, found nothing there"):
         find(options_for(source_name, tmp_path / "nowhere"))
     (tmp_path / "empty").mkdir()
-    with pytest.raises(ScanError, match=r"empty: expected .*, found an empty folder\.\nCheck data.path"):
+    with pytest.raises(ScanError, match=r"empty: .*, found an empty folder\.\nCheck data\.(parts\.one\.)?path"):
         find(options_for(source_name, tmp_path / "empty"))
     (tmp_path / "file.txt").write_text("x")
     with pytest.raises(ScanError, match=r"file\.txt: expected a folder.*, found a"):
@@ -135,10 +144,13 @@ def test_wrong_folder_says_what_was_expected_and_found(source_name, tmp_path):
 
 @pytest.mark.parametrize("other", sorted(SOURCES))
 def test_folder_of_another_source_is_recognised(built, source_name, other):
-    if other == source_name or (source_name == "brats" and other == "nifti"):
+    """But a folder of BraTS cases may be read as NIfTI files, and a stack by its table; joined sources have no look."""
+    if other == source_name or "several" in (other, source_name):
+        return
+    if (source_name, other) in (("brats", "nifti"), ("lidc-nodules", "images")):
         return
     with pytest.raises(ScanError, match=f"It looks like the source '{source_name}': set data.source={source_name}"):
-        find(options_for(other, built.options.path))
+        find(options_for(other, built.root))
 
 
 def test_settings_are_told_apart_by_source(built, source_name):
@@ -147,7 +159,7 @@ def test_settings_are_told_apart_by_source(built, source_name):
     assert content["source"] == source_name
     with pytest.raises(ValidationError, match="Extra inputs"):
         TypeAdapter(DataOptions).validate_python({**content, "pathh": "x"})
-    with pytest.raises(ValidationError, match="'brats', 'tcga-lgg', 'nifti', 'images'"):
+    with pytest.raises(ValidationError, match="'brats', 'tcga-lgg', 'nifti', 'images', 'lidc-nodules', 'several'"):
         TypeAdapter(DataOptions).validate_python({**content, "source": "dicom"})
 
 

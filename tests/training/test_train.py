@@ -11,7 +11,7 @@ import sys
 import textwrap
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +22,22 @@ from PIL import Image
 
 from synthoma.cohort import AugmentOptions
 from synthoma.errors import CheckpointError, CohortError, Interrupted, OutputError, SettingError
-from synthoma.gans import ConditionalOptions
+from synthoma.gans import (
+    GANS,
+    ConditionalOptions,
+    CycleOptions,
+    Engine,
+    Examples,
+    Gan,
+    GanOptions,
+    WassersteinOptions,
+)
 from synthoma.gans.checkpoints import load_checkpoint, save_checkpoint
 from synthoma.generation.generate import load_generator
 from synthoma.records import Cohort
 from synthoma.training import RunFolder, TrainingOptions
 from synthoma.training.loop import train
-from synthoma.training.validation import score
+from synthoma.training.validation import draw_rows, score
 
 GAN = ConditionalOptions(width=4, discriminator_width=4, learning_rate=1e-3)
 # 12 training samples, 4 a batch: three steps an epoch
@@ -43,6 +52,7 @@ TRAINING = TrainingOptions(
     validate_every=1,
     preview_every=2,
     checkpoint_every=2,
+    variety=False,
 )
 
 
@@ -125,7 +135,7 @@ def test_the_best_is_by_the_declared_measure_and_need_not_be_the_last(
 ) -> None:
     scores = iter([(0.1, 30.0), (0.9, 20.0), (0.5, 40.0), (0.2, 10.0)])
     monkeypatch.setattr(
-        "synthoma.training.loop.score", lambda *_: dict(zip(("ssim", "psnr_db"), next(scores), strict=True))
+        "synthoma.training.looks.score", lambda *_: dict(zip(("ssim", "psnr_db"), next(scores), strict=True))
     )
     options = TRAINING.model_copy(update={"best_by": best_by})
     folder = train(ellipse_cohort, tmp_path / "run", GAN, options)
@@ -137,7 +147,7 @@ def test_the_best_is_by_the_declared_measure_and_need_not_be_the_last(
 
 
 def test_the_preview_is_a_row_a_sample(finished: Path, ellipse_cohort: Cohort) -> None:
-    """Three validation slices; columns t1, core, oedema, flair, and what is made; 32 pixels each."""
+    """Three validation slices; columns t1, core, oedema, what is made, and flair; 32 pixels each."""
     with Image.open(finished / "preview" / "epoch-0004.png") as picture:
         assert picture.size == (5 * 32, 3 * 32)
         assert picture.mode == "L"
@@ -145,7 +155,7 @@ def test_the_preview_is_a_row_a_sample(finished: Path, ellipse_cohort: Cohort) -
     rows = ellipse_cohort.rows(split="validation")
     for i, row in enumerate(rows):
         tile = shown[32 * i : 32 * (i + 1)]
-        for column, real in ((0, ellipse_cohort.images[row, 0]), (3, ellipse_cohort.images[row, 1])):
+        for column, real in ((0, ellipse_cohort.images[row, 0]), (4, ellipse_cohort.images[row, 1])):
             np.testing.assert_allclose(tile[:, 32 * column : 32 * (column + 1)], (real + 1) * 127.5, atol=1)
         assert np.array_equal(tile[:, 32:64] == 255, ellipse_cohort.masks[row, 1] == 1)
 
@@ -269,7 +279,11 @@ def test_a_loss_that_is_not_a_number_ends_the_run_and_the_last_state_is_good(
     before = contents(tmp_path / "run")
     bad = ellipse_cohort.select(np.arange(len(ellipse_cohort)))
     bad.images[bad.rows(patient="p0"), 1] = np.nan
-    with pytest.raises(SettingError, match=r"loss '.*' at step 9: expected finite numbers, found nan\.\n.*float32"):
+    message = (
+        r"loss 'discriminator' at step [789]: expected finite numbers, found NaN or infinity, for the samples "
+        r"p\d/00\d0, .*\bp0/00\d0\b.*\.\n.*float32"
+    )
+    with pytest.raises(SettingError, match=message):
         train(bad, tmp_path / "run", GAN, options, resume=True)
     assert contents(tmp_path / "run") == before
     train(ellipse_cohort, tmp_path / "run", GAN, options, resume=True)
@@ -281,11 +295,72 @@ def test_weights_that_are_not_finite_are_never_saved(
     stop_after: int | None, ellipse_cohort: Cohort, tmp_path: Path
 ) -> None:
     """The loss of a step is taken before its weights change: it can be the last finite thing. Ctrl-C saves no wreck."""
-    gan = GAN.model_copy(update={"learning_rate": 1e39})  # beyond float32: every weight is infinite after one step
-    what = "weights of the generator at step 1" if stop_after else "loss '.*' at step 3"
+    huge = {"learning_rate": 1e39, "adversarial_weight": 0.0}  # beyond float32: each weight is infinite after one step
+    gan = GAN.model_copy(update=huge)
+    what = "weights of the generator at step 1" if stop_after else "loss 'l1' at step 2"
     with pytest.raises(SettingError, match=f"{what}: expected finite numbers"):
         train(ellipse_cohort, tmp_path / "run", gan, TRAINING, stop_after=stop_after)
     assert not (tmp_path / "run" / "checkpoints").exists()
+
+
+OTHERS: dict[str, GanOptions] = {
+    "conditional": GAN,
+    "cycle": CycleOptions(width=4, discriminator_width=4, blocks=1, pool_size=3),
+    "wasserstein": WassersteinOptions(width=4, critic_width=4, layers=3, critic_layers=2, latent=8, n_critic=2),
+}
+
+
+@pytest.mark.parametrize("method", OTHERS)
+def test_a_loss_that_becomes_infinite_names_itself_its_step_and_its_samples(
+    method: str, ellipse_cohort: Cohort, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the fourth epoch; the state of the third, or second, stays and can be gone on from."""
+    options, gan = TRAINING.model_copy(update={"checkpoint_every": 1}), OTHERS[method]
+    step = GANS[method].step
+
+    def infinite(self: Gan, parts: Sequence[Examples], engine: Engine) -> dict[str, torch.Tensor]:
+        losses = step(self, parts, engine)
+        if engine.step == bad - 1:
+            losses[list(losses)[-1]] = losses[list(losses)[-1]] * math.inf
+        return losses
+
+    per_epoch = 2 if method == "cycle" else 3
+    bad, folder = 3 * per_epoch + 2, tmp_path / "run"
+    with monkeypatch.context() as patch:
+        patch.setattr(GANS[method], "step", infinite)
+        message = (
+            rf"^loss '\w+' at step {bad}: expected finite numbers, found NaN or infinity, for the samples "
+            r"(p\d/00[123]0, )+p\d/00[123]0\.\n.*the last saved state is good\.$"
+        )
+        with pytest.raises(SettingError, match=message) as raised:
+            train(ellipse_cohort, folder, gan, options)
+    assert raised.value.exit_code == 2
+    assert load_checkpoint(folder / "checkpoints" / "last.safetensors").step == 3 * per_epoch
+    train(ellipse_cohort, folder, gan, options, resume=True)
+    whole = train(ellipse_cohort, tmp_path / "whole", gan, options)
+    file = "checkpoints/last.safetensors"
+    assert contents(folder)[file] == contents(whole)[file]
+
+
+@pytest.mark.parametrize("method", OTHERS)
+def test_no_epochs_keep_the_first_weights(method: str, ellipse_cohort: Cohort, tmp_path: Path) -> None:
+    """The untrained control: a checkpoint that draws, and the weights that a training of the same seed starts from."""
+    none = TRAINING.model_copy(update={"epochs": 0})
+    folder = train(ellipse_cohort, tmp_path / "run", OTHERS[method], none)
+    assert RunFolder(folder).finished
+    state = load_checkpoint(folder / "checkpoints" / "last.safetensors")
+    assert state.step == 0
+    gan, networks, _ = load_generator(folder / "checkpoints" / "last.safetensors")
+    made = draw_rows(gan, networks, ellipse_cohort, ellipse_cohort.rows(split="validation"), gan.makes[0])
+    assert np.isfinite(made).all()
+    still = OTHERS[method].model_copy(update={"learning_rate": 1e-30})  # too little for float32
+    unmoved = train(ellipse_cohort, tmp_path / "still", still, TRAINING.model_copy(update={"epochs": 1}))
+    after = load_checkpoint(unmoved / "checkpoints" / "last.safetensors").part("networks")
+    assert set(after) == set(state.part("networks"))
+    for name, array in state.part("networks").items():
+        if "running_" not in name and "num_batches" not in name:  # statistics of batch norms do move
+            assert np.allclose(after[name], array, rtol=0, atol=1e-20), name
+    train(ellipse_cohort, folder, OTHERS[method], none, resume=True)  # nothing to do
 
 
 def test_a_run_that_was_killed_before_its_first_state_starts_anew(ellipse_cohort: Cohort, tmp_path: Path) -> None:
@@ -338,7 +413,11 @@ def test_a_damaged_state_is_named(ellipse_cohort: Cohort, tmp_path: Path) -> Non
 
 @pytest.mark.parametrize(
     ("drop", "culprit"),
-    [("random/", "random/cpu"), ("networks/discriminator/", "layers.0.bias"), ("averages/", "down.0.0.weight")],
+    [
+        ("optimisers/generator/3/", "moments of an optimiser"),
+        ("networks/discriminator/", "layers.0.bias"),
+        ("averages/", "down.0.0.weight"),
+    ],
 )
 def test_a_state_that_lacks_a_part_is_refused(drop: str, culprit: str, ellipse_cohort: Cohort, tmp_path: Path) -> None:
     """As when somebody puts the best checkpoint, which only draws, in the place of the last."""

@@ -60,6 +60,8 @@ class Batches:
         shuffle: bool = True,
         drop_last: bool = False,
         in_memory: bool | None = None,
+        length: int | None = None,
+        share: tuple[int, int] = (0, 1),
     ) -> None:
         """Prepare to draw batches.
 
@@ -72,6 +74,10 @@ class Batches:
             shuffle: a new order each epoch; else the order of ``rows``.
             drop_last: leave out the last batch of an epoch where it is smaller.
             in_memory: copy the samples into memory, or read them from disk each time; by size when ``None``.
+            length: samples an epoch, at least as many as there are; the rows are then gone through again, in a new
+                order each time. As many as there are when ``None``.
+            share: (rank, processes): this process gets its equal part of every batch, whose size must be a multiple of
+                the processes; what is over at the end of an epoch is left out.
 
         Raises:
             CohortError: there is no row.
@@ -83,6 +89,12 @@ class Batches:
         if batch_size < 1 or (drop_last and batch_size > len(self.rows)):
             raise SettingError(describe("batch_size", f"1 to {len(self.rows)}, the number of samples", batch_size))
         self.batch_size, self.seed, self.shuffle, self.drop_last = batch_size, seed, shuffle, drop_last
+        self.length = len(self.rows) if length is None else length
+        self.rank, self.processes = share
+        if batch_size % self.processes:
+            expected = f"a multiple of {self.processes}, the number of processes"
+            raise SettingError(describe("training.batch_size", expected, batch_size))
+        self.length -= self.length % self.processes
         self.options = augment or AugmentOptions()
         size = len(self.rows) * (cohort.images[:1].nbytes + cohort.masks[:1].nbytes)
         self.in_memory = size <= IN_MEMORY_BYTES if in_memory is None else in_memory
@@ -94,22 +106,30 @@ class Batches:
 
     def __len__(self) -> int:
         """Batches an epoch."""
-        whole, rest = divmod(len(self.rows), self.batch_size)
+        whole, rest = divmod(self.length, self.batch_size)
         return whole + bool(rest and not self.drop_last)
 
     def epoch(self, number: int, *, skip: int = 0) -> Iterator[Batch]:
         """The batches of epoch ``number``, from batch ``skip`` on (to resume within an epoch)."""
-        order = self.rows
-        if self.shuffle:
-            order = generator(self.seed, "order", number).permutation(order)
+        order = self._order(number)
         with ThreadPoolExecutor(1, thread_name_prefix="batches") as pool:
             waiting: deque[Any] = deque()
             for start in range(skip, len(self) + AHEAD):
                 if start < len(self):
                     chosen = order[start * self.batch_size : (start + 1) * self.batch_size]
+                    part = len(chosen) // self.processes
+                    chosen = chosen[self.rank * part : (self.rank + 1) * part]
                     waiting.append(pool.submit(self._batch, number, chosen))
                 if waiting and (len(waiting) > AHEAD or start >= len(self)):
                     yield waiting.popleft().result()
+
+    def _order(self, number: int) -> NDArray[np.intp]:
+        """The rows of an epoch, all of them before one comes again."""
+        rounds = -(-self.length // len(self.rows))
+        if not self.shuffle:
+            return np.tile(self.rows, rounds)[: self.length]
+        first = generator(self.seed, "order", number)
+        return np.concatenate([first.permutation(self.rows) for _ in range(rounds)])[: self.length]
 
     def _batch(self, epoch: int, rows: NDArray[np.intp]) -> Batch:
         import torch

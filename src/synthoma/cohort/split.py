@@ -22,17 +22,17 @@ SPLITS = ("train", "validation", "test")
 class SplitOptions(Options):
     """How patients are divided."""
 
-    train: float = Field(default=0.7, gt=0, lt=1)
+    train: float = Field(default=0.7, gt=0, le=1)
     """Share of the patients to train on."""
-    validation: float = Field(default=0.2, gt=0, lt=1)
-    """Share of the patients to choose by (best checkpoint, early stopping)."""
-    test: float = Field(default=0.1, gt=0, lt=1)
-    """Share of the patients that are looked at last, once."""
+    validation: float = Field(default=0.2, ge=0, lt=1)
+    """Share of the patients to choose by (best checkpoint, early stopping); 0 for nobody."""
+    test: float = Field(default=0.1, ge=0, lt=1)
+    """Share of the patients that are looked at last, once; 0 for nobody, and nothing is shown of new patients."""
     folds: int = Field(default=5, ge=0)
     """Number of folds over all patients, independent of the split; 0 for none."""
     seed: int = Field(default=0, ge=0)
     """The seed of the draw."""
-    stratify: tuple[Literal["site", "label"], ...] = ("site", "label")
+    stratify: tuple[Literal["site", "label", "modality"], ...] = ("site", "label", "modality")
     """What is spread evenly over the sides. The label of a patient with samples of several is its most frequent one."""
 
     @model_validator(mode="after")
@@ -44,6 +44,11 @@ class SplitOptions(Options):
             raise ValueError("folds must be 0 (none) or at least 2, got 1")
         return self
 
+    @property
+    def shares(self) -> dict[str, float]:
+        """The sides that get patients, and their shares."""
+        return {name: share for name in SPLITS if (share := float(getattr(self, name))) > 0}
+
 
 @dataclass(frozen=True)
 class PatientSummary:
@@ -52,6 +57,8 @@ class PatientSummary:
     site: str
     labels: Mapping[str, int]
     """Label → number of samples."""
+    modality: str = ""
+    """MR, CT, OT; ``CT+MR`` of a patient with both."""
 
     @property
     def n(self) -> int:
@@ -67,26 +74,29 @@ class PatientSummary:
 def assign_splits(patients: Mapping[str, PatientSummary], options: SplitOptions) -> dict[str, tuple[str, int]]:
     """Patient → (split, fold).
 
-    Sizes are the shares rounded by largest remainder, each at least one patient. In every stratum each side gets its
-    share rounded down or up. Depends on the seed and the set of patients, not on their order.
+    Sizes are the shares rounded by largest remainder, each at least one patient unless its share is 0. In every stratum
+    each side gets its share rounded down or up. Depends on the seed and the set of patients, not on their order.
 
     Raises:
         CohortError: fewer patients than sides.
     """
-    needed = max(len(SPLITS), options.folds)
+    shares = options.shares
+    needed = max(len(shares), options.folds)
     if len(patients) < needed:
-        why = f"at least {needed} patients for train, validation and test"
+        why = f"at least {needed} patients for " + " and ".join(", ".join(shares).rsplit(", ", 1))
         why += f" and {options.folds} folds" if options.folds else ""
-        remedy = "Give more patients" + (", or set split.folds lower." if options.folds > len(patients) >= 3 else ".")
+        fewer = options.folds > len(patients) >= len(shares)
+        remedy = "Give more patients" + (", or set split.folds lower." if fewer else ".")
         raise CohortError(describe("split", why, len(patients), remedy))
     names = sorted(patients)
     strata = [tuple(str(getattr(patients[name], key)) for key in options.stratify) for name in names]
-    sizes = _sizes(len(names), [options.train, options.validation, options.test])
+    sizes = _sizes(len(names), list(shares.values()))
     sides = _allocate(strata, sizes, generator(options.seed, "split"))
     folds = [-1] * len(names)
     if options.folds:
         folds = _allocate(strata, _sizes(len(names), [1.0] * options.folds), generator(options.seed, "folds"))
-    return {name: (SPLITS[side], fold) for name, side, fold in zip(names, sides, folds, strict=True)}
+    side_names = list(shares)
+    return {name: (side_names[side], fold) for name, side, fold in zip(names, sides, folds, strict=True)}
 
 
 def _sizes(n: int, shares: Sequence[float]) -> list[int]:

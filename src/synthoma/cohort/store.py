@@ -57,9 +57,9 @@ class CohortHeader(Options):
     scanner_value: str = WAY_BACK
     """How a value of an image becomes one in the scanner's unit; the names are columns of ``samples.csv``."""
     unit: str
-    """The scanner's unit."""
+    """The scanner's unit, HU or arbitrary; joined by "+" where samples differ."""
     modality: str
-    """MR, CT or OT."""
+    """MR, CT or OT; joined by "+" where samples differ."""
     conditions: tuple[str, ...] = ()
     """Synthetic only: what the images were made from."""
     lineages: tuple[Mapping[str, Any], ...] = ()
@@ -165,7 +165,11 @@ def _read_header(path: Path) -> CohortHeader:
     version = content.get("schema_version") if isinstance(content, dict) else None
     if version != SCHEMA_VERSION:
         found = f"{version!r}" if version is not None else "no version"
-        raise CohortError(describe(path / HEADER, f"a cohort of schema version {SCHEMA_VERSION}", found, REMEDY))
+        remedy = REMEDY
+        if isinstance(version, int):
+            older = "An earlier synthoma wrote it: prepare it again, and generate again what was made from it."
+            remedy = older if version < SCHEMA_VERSION else "A later synthoma wrote it: update synthoma."
+        raise CohortError(describe(path / HEADER, f"a cohort of schema version {SCHEMA_VERSION}", found, remedy))
     try:
         return CohortHeader.model_validate(content)
     except ValidationError as error:

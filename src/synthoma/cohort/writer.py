@@ -19,13 +19,14 @@ from synthoma.cohort.guard import check_table
 from synthoma.cohort.split import PatientSummary
 from synthoma.cohort.store import HEADER, IMAGES, MASKS, TABLE, CohortHeader, columns_of
 from synthoma.errors import CohortError, describe
-from synthoma.records import SCHEMA_VERSION, Grid, Lineage, Samples
+from synthoma.records import SCHEMA_VERSION, Grid, Lineage, Samples, summary_of
 from synthoma.storage import file_sha256, new_folder, write_bytes, write_json
 
 __all__ = ["CohortWriter", "create_cohort"]
 
 TOLERANCE = 1e-6
 """How far beyond [−1, 1] rounding may carry a value; it is then cut."""
+UNITS, MODALITIES = ("HU", "arbitrary"), ("MR", "CT", "OT")
 
 
 @contextmanager
@@ -35,8 +36,6 @@ def create_cohort(
     channels: Sequence[str],
     mask_names: Sequence[str],
     shape: Sequence[int],
-    unit: str,
-    modality: str,
     lineages: Sequence[Lineage] = (),
     conditions: Sequence[str] = (),
     notes: Sequence[str] = (),
@@ -50,8 +49,6 @@ def create_cohort(
         channels: axis 1 of the images.
         mask_names: axis 1 of the masks.
         shape: of one channel of one sample, ([z,] y, x).
-        unit: the scanner's unit.
-        modality: MR, CT or OT.
         lineages: what the samples descend from, when known beforehand; else :meth:`CohortWriter.set_lineage`.
         conditions: synthetic only: what the images are made from.
         notes: what there is to say; :meth:`CohortWriter.note` adds more.
@@ -71,8 +68,6 @@ def create_cohort(
                 channels=tuple(channels),
                 mask_names=tuple(mask_names),
                 shape=tuple(int(length) for length in shape),
-                unit=unit,
-                modality=modality,
                 dtype=dtype,
             )
             writer.lineages.update({lineage.id: lineage for lineage in lineages})
@@ -88,8 +83,8 @@ def create_cohort(
             dtype=dtype,
             channels=writer.channels,
             mask_names=writer.mask_names,
-            unit=unit,
-            modality=modality,
+            unit=summary_of(table["unit"]),
+            modality=summary_of(table["modality"]),
             conditions=tuple(conditions),
             lineages=tuple(lineage.to_json() for lineage in writer.lineages.values()),
             grids={scan: {name: grid.to_json() for name, grid in both.items()} for scan, both in writer.grids.items()},
@@ -110,12 +105,9 @@ class CohortWriter:
         channels: tuple[str, ...],
         mask_names: tuple[str, ...],
         shape: tuple[int, ...],
-        unit: str,
-        modality: str,
         dtype: str,
     ) -> None:
         self.channels, self.mask_names, self.shape = channels, mask_names, shape
-        self.unit, self.modality = unit, modality
         self.lineages: dict[str, Lineage] = {}
         self.notes: list[str] = []
         self.grids: dict[str, dict[str, Grid]] = {}
@@ -127,14 +119,17 @@ class CohortWriter:
 
     @property
     def patients(self) -> dict[str, PatientSummary]:
-        """Site and labels of each patient so far: what :func:`assign_splits` needs."""
+        """Site, labels and modality of each patient so far: what :func:`assign_splits` needs."""
         labels: dict[str, dict[str, int]] = {}
         sites: dict[str, str] = {}
-        for patient, site, label in zip(*(self._table[c] for c in ("patient", "site", "label")), strict=True):
+        modalities: dict[str, set[str]] = {}
+        columns = (self._table[name] for name in ("patient", "site", "label", "modality"))
+        for patient, site, label, modality in zip(*columns, strict=True):
             sites.setdefault(patient, site)
             counts = labels.setdefault(patient, {})
             counts[label] = counts.get(label, 0) + 1
-        return {patient: PatientSummary(sites[patient], labels[patient]) for patient in sites}
+            modalities.setdefault(patient, set()).add(modality)
+        return {name: PatientSummary(sites[name], labels[name], summary_of(modalities[name])) for name in sites}
 
     def add(
         self,
@@ -189,6 +184,8 @@ class CohortWriter:
             "patient": samples.patient,
             "scan": scan or samples.patient,
             "site": samples.site,
+            "modality": samples.modality,
+            "unit": samples.unit,
             "split": split,
             "fold": int(fold),
             "origin": origin,
@@ -238,16 +235,18 @@ class CohortWriter:
 
     def _check(self, samples: Samples, n: int) -> None:
         who = f"patient {samples.patient}"
-        for what, expected, found in (
+        fits: tuple[tuple[str, object, object], ...] = (
             ("channels", self.channels, tuple(samples.channels)),
             ("masks", self.mask_names, tuple(samples.mask_names)),
-            ("unit", self.unit, samples.unit),
-            ("modality", self.modality, samples.modality),
             ("shape of images", (n, len(self.channels), *self.shape), samples.images.shape),
             ("shape of masks", (n, len(self.mask_names), *self.shape), samples.masks.shape),
-        ):
-            if expected != found:
-                raise CohortError(describe(f"{who}, {what}", expected, found))
+        )
+        for what, expected, seen in fits:
+            if expected != seen:
+                raise CohortError(describe(f"{who}, {what}", expected, seen))
+        for what, known, text in (("unit", UNITS, samples.unit), ("modality", MODALITIES, samples.modality)):
+            if text not in known:
+                raise CohortError(describe(f"{who}, {what}", "one of " + ", ".join(known), repr(text)))
         if not n:
             return
         low, high = float(samples.images.min()), float(samples.images.max())

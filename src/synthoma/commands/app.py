@@ -8,7 +8,20 @@ from typing import Annotated
 
 import typer
 
-from synthoma.commands import demo, doctor, evaluate, generate, info, prepare, recipes, report, run, train, weights
+from synthoma.commands import (
+    demo,
+    doctor,
+    evaluate,
+    export,
+    generate,
+    info,
+    prepare,
+    recipes,
+    report,
+    run,
+    train,
+    weights,
+)
 from synthoma.errors import Interrupted, SynthomaError
 
 __all__ = ["app", "main"]
@@ -30,6 +43,7 @@ for verb in (
     train.train,
     generate.generate,
     evaluate.evaluate,
+    export.export,
     run.run,
     report.report,
     doctor.doctor,

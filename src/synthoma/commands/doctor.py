@@ -75,9 +75,9 @@ def _machine() -> list[str]:
 def _speed() -> list[str]:
     import torch
 
-    from synthoma.gans import GANS, Layout
+    from synthoma.gans import GANS, Engine, Examples, Layout
     from synthoma.phantoms import BrainPhantomOptions
-    from synthoma.preprocessing import Resize
+    from synthoma.preprocessing import Resize, SliceSampling
     from synthoma.recipes import load_recipe
     from synthoma.training.hardware import device_for
 
@@ -89,11 +89,14 @@ def _speed() -> list[str]:
     gan = GANS[recipe.gan.method](recipe.gan, layout, device)
     batch = recipe.training.batch_size
     images = torch.rand(batch, len(layout.channels), side, side, device=device) * 2 - 1
-    masks = torch.zeros(batch, 4, side, side, dtype=torch.uint8, device=device)
+    masks = torch.zeros(batch, 4, side, side, device=device)
+    examples, engine = Examples(images, masks, torch.zeros(batch, dtype=torch.int64, device=device)), Engine(device)
     matmul = _seconds(lambda: a @ a)
-    step = _seconds(lambda: gan.step(images, masks, torch.float32))
+    step = _seconds(lambda: gan.step([examples], engine))
     patients = recipe.data.patients if isinstance(recipe.data, BrainPhantomOptions) else 0
-    samples = round(patients * recipe.split.train) * (recipe.preprocessing.sampling.per_patient or 0)
+    sampling = recipe.preprocessing.sampling
+    a_patient = (sampling.per_patient or 0) if isinstance(sampling, SliceSampling) else 1
+    samples = round(patients * recipe.split.train) * a_patient
     minutes = recipe.training.epochs * math.ceil(samples / batch) * step / 60
     return [
         f"matrix product   {2 * 1024**3 / matmul / 1e9:.0f} GFLOP/s (float32)",

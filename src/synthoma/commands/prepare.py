@@ -13,7 +13,7 @@ __all__ = ["prepare"]
 
 
 def prepare(
-    source: Annotated[str, typer.Argument(help="brats, tcga-lgg, nifti or images.")],
+    source: Annotated[str, typer.Argument(help="brats, tcga-lgg, nifti, images or lidc-nodules.")],
     path: Annotated[Path, typer.Argument(help="The folder of the scans.")],
     out: Out,
     recipe: Recipe = None,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -38,10 +38,19 @@ def show(
         return
     from synthoma.recipes import load_recipe, to_yaml, written
 
-    data = written(name).get("data")
-    open_path = isinstance(data, dict) and "path" not in data and data.get("source") != "phantom-brain"
-    changes = ["data.path=FOLDER", *settings] if open_path else settings  # most ready recipes leave it to the user
+    changes = [*_open_paths(written(name).get("data")), *settings]  # most ready recipes leave them to the user
     typer.echo(to_yaml(load_recipe(name, changes)), nl=False)
+
+
+def _open_paths(data: Any, key: str = "data") -> list[str]:
+    """A change for every folder that a recipe does not name."""
+    if not isinstance(data, dict) or data.get("source") == "phantom-brain":
+        return []
+    if data.get("source") == "several":
+        parts = data.get("parts")
+        named = parts.items() if isinstance(parts, dict) else ()
+        return [change for name, part in named for change in _open_paths(part, f"{key}.parts.{name}")]
+    return [] if "path" in data else [f"{key}.path=FOLDER"]
 
 
 @app.command()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -14,11 +14,23 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from synthoma.evaluation.features import Features, batch_for_network, torch_device
+from synthoma.evaluation.features import Features, torch_device
 from synthoma.evaluation.options import ClassifierOptions
+from synthoma.evaluation.statistics import spread_over_patients
+from synthoma.networks.features import batch_for_network
+from synthoma.records import Cohort
 from synthoma.seeding import child_seed, generator
 
-__all__ = ["METRICS_OF_CLASSIFIER", "Labelled", "Trained", "auc", "classification_metrics", "train_classifier"]
+__all__ = [
+    "METRICS_OF_CLASSIFIER",
+    "Labelled",
+    "Trained",
+    "auc",
+    "classification_metrics",
+    "joined",
+    "labelled",
+    "train_classifier",
+]
 
 Float = NDArray[np.float64]
 Give = Callable[[int, NDArray[np.intp]], Tensor]
@@ -43,6 +55,21 @@ class Trained:
     steps: list[int]
     validation_loss: list[float]
     best_step: int
+
+
+def labelled(
+    cohort: Cohort, rows: NDArray[np.intp], channels: tuple[str, ...], positive: NDArray[np.bool_], most: int, seed: int
+) -> Labelled:
+    """At most ``most`` of the samples ``rows``, drawn evenly over their patients; ``positive`` is of all samples."""
+    rows = rows[spread_over_patients(cohort.table["patient"][rows], most, seed, "utility")]
+    order = [cohort.channels.index(name) for name in channels]
+    images: NDArray[Any] = np.asarray(cohort.images[rows])[:, order]
+    return Labelled(images, np.asarray(positive)[rows], cohort.table["patient"][rows])
+
+
+def joined(parts: Sequence[Labelled]) -> Labelled:
+    """One set from several."""
+    return Labelled(*(np.concatenate([getattr(p, name) for p in parts]) for name in ("images", "positive", "patients")))
 
 
 def train_classifier(

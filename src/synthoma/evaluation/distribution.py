@@ -10,20 +10,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from synthoma import __version__
+from synthoma.evaluation.comparisons import LEAST, Comparison, comparisons
 from synthoma.evaluation.distances import Products, diversity_ratio, extrapolate, frechet, kid, precision_recall
 from synthoma.evaluation.evidence import Evidence, Verdict
-from synthoma.evaluation.features import Features, feature_size, lesion_patches
+from synthoma.evaluation.features import Features, lesion_patches
 from synthoma.evaluation.options import EvaluationOptions
-from synthoma.evaluation.pairs import arm_name, is_paired, paired_arms
+from synthoma.evaluation.pairs import is_paired, is_round_trip, is_translation, source_rows
 from synthoma.evaluation.statistics import jackknife, spread_over_patients
 from synthoma.records import Cohort, Measurement
 from synthoma.seeding import generator
 
-__all__ = ["Comparison", "comparisons", "evaluate_distribution"]
+__all__ = ["evaluate_distribution"]
 
 NEIGHBOURS = 5
-LEAST = 8
-"""Fewer images a side than this are not compared."""
 HALVINGS = 5
 """Random halvings of the real patients that the floor is the mean of."""
 COLLAPSE = 0.5
@@ -39,23 +38,15 @@ DEFINITIONS = {
     "improved-recall": "Share of real images that lie within the neighbourhood (k = 5) of a synthetic one: variety.",
     "density": "How many real neighbourhoods hold a synthetic image, over k; above 1 is no praise, it means crowding.",
     "coverage": "Share of real images with a synthetic one in their neighbourhood.",
+    "frechet-distance-difference": "Fréchet distance of the translated images minus that of the very images that they "
+    "were translated from, to the same real ones; below 0 the translation brought them nearer.",
     "diversity-ratio": "Mean distance between synthetic images over that between real ones; below 0.5: mode collapse?",
 }  # fmt: skip
 NAMES = ("frechet-distance", "kid", "diversity-ratio")
 BETTER: dict[str, Literal["higher", "lower", ""]] = {
     "frechet-distance": "lower", "frechet-distance-infinity": "lower", "kid": "lower", "diversity-ratio": "",
+    "frechet-distance-difference": "lower",
 }  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """An arm: which synthetic samples are compared with which real ones."""
-
-    arm: str
-    cohort: Cohort
-    rows: NDArray[np.intp]
-    real_rows: NDArray[np.intp]
-    compared: str
 
 
 @dataclass(frozen=True)
@@ -64,6 +55,8 @@ class _Sets:
 
     centred: list[Products]
     raw: list[Products]
+    real: NDArray[np.float64]
+    """Features of the real side (n, channel, d)."""
 
     @classmethod
     def of(cls, real: NDArray[np.float64], made: NDArray[np.float64]) -> Self:
@@ -73,6 +66,7 @@ class _Sets:
         return cls(
             [Products.of(real[:, c] - middle[c], made[:, c] - middle[c]) for c in channels],
             [Products.of(real[:, c], made[:, c]) for c in channels],
+            real,
         )
 
     def frechet(self, i: NDArray[np.intp], j: NDArray[np.intp]) -> float:
@@ -96,28 +90,6 @@ class _Found:
     curves: dict[str, Any] = field(default_factory=dict)
 
 
-def comparisons(real: Cohort, synthetic: Mapping[str, Cohort]) -> tuple[list[Comparison], list[str]]:
-    """A paired cohort stands against the real test images of its own patients, an unpaired one against held-out real
-    images (test and validation) with its labels, or, where these are too few, against real training images."""
-    pairs, _ = paired_arms(real, synthetic)
-    found, warnings = [], []
-    for name, cohort in synthetic.items():
-        if name in pairs:
-            own = pairs[name]
-            found.append(Comparison(arm_name(name), cohort, own.synthetic, own.real, "real test (the same patients)"))
-        elif not is_paired(cohort):
-            alike = np.isin(real.table["label"], np.unique(cohort.table["label"]))
-            for splits, text in ((("test", "validation"), "real held-out"), (("train",), "real train")):
-                rows = np.flatnonzero(alike & np.isin(real.table["split"], splits))
-                if len(rows) >= LEAST:
-                    labels = ", ".join(sorted(set(cohort.table["label"].tolist())))
-                    found.append(Comparison(arm_name(name), cohort, np.arange(len(cohort)), rows, f"{text} ({labels})"))
-                    break
-            else:
-                warnings.append(f"{name}: fewer than {LEAST} real images with its labels, no distribution measured.")
-    return found, warnings
-
-
 def evaluate_distribution(
     real: Cohort, synthetic: Mapping[str, Cohort], options: EvaluationOptions, features: Features
 ) -> Evidence:
@@ -128,7 +100,9 @@ def evaluate_distribution(
     arms, warnings = comparisons(real, synthetic)
     found.warnings += warnings
     for arm in arms:
-        for region in ("frame", "lesion"):
+        if is_round_trip(arm.cohort):  # back where it began: no product, and judged by its cycle SSIM
+            continue
+        for region in ("frame", "lesion") if real.lesion_names else ("frame",):
             _compare(real, arm, region, options, features, found)
     return Evidence(
         tuple(found.measurements), {"frechet_distance_by_n": found.curves}, tuple(found.warnings),
@@ -139,7 +113,7 @@ def evaluate_distribution(
 def _compare(
     real: Cohort, arm: Comparison, region: str, options: EvaluationOptions, features: Features, found: _Found
 ) -> None:
-    """All measures of one arm in one region."""
+    """All measures of one arm in one region, its floor, and beside a translation what it was translated from."""
     rows, real_rows = _with_region(arm.cohort, arm.rows, region), _with_region(real, arm.real_rows, region)
     n = min(len(rows), len(real_rows), options.max_images)
     if n < LEAST:
@@ -169,7 +143,38 @@ def _compare(
     if diversity is not None and diversity < COLLAPSE:
         found.warnings.append(f"{arm.arm}, {region}: diversity ratio {diversity:.2f}, below {COLLAPSE}: mode collapse?")
     found.measurements += made
+    _add_source(real, arm, rows, sets, owners, made[0], options, features, found)
     _add_floor(real, arm, made[0], empty, options, features, found)
+
+
+def _add_source(
+    real: Cohort, arm: Comparison, rows: NDArray[np.intp], sets: _Sets, owners: tuple[NDArray[Any], NDArray[Any]],
+    distance: Measurement, options: EvaluationOptions, features: Features, found: _Found,
+) -> None:  # fmt: skip
+    """Of a translation: the images it was made from, untouched, against the same real ones, at the same n."""
+    sources = source_rows(real, arm.cohort) if is_translation(arm.cohort) else None
+    shown = tuple(name for name in arm.cohort.conditions if name in real.channels)
+    region = distance.region
+    if sources is None or not shown or len(_with_region(real, sources[rows], region)) < len(rows):
+        return
+    if len(shown) != len(arm.cohort.channels):  # as the baseline 'source image': the first, for every channel
+        shown = shown[:1] * len(arm.cohort.channels)
+    vectors = features(_images(real, sources[rows], region, shown))
+    before = _Sets.of(sets.real, vectors)
+    name = f"source of {arm.arm} (untranslated)"
+    empty = replace(distance, name="", arm=name, method=_method(features, arm, region, len(rows)))
+    found.measurements += _with_intervals(before, owners, empty, options)
+
+    def difference(i: NDArray[np.intp], j: NDArray[np.intp]) -> NDArray[np.float64]:
+        return np.array([sets.frechet(i, j) - before.frechet(i, j)])
+
+    value, low, high, how = jackknife(difference, *owners, options.jackknife_groups, options.seed)
+    nearer = _fill(
+        replace(distance, compared=name, method=empty.method), "frechet-distance-difference", value[0],
+        f"each image with its own source; {how}", low[0], high[0],
+    )  # fmt: skip
+    found.measurements.append(nearer)
+    found.verdicts.append(_nearer_verdict(nearer, arm.compared))
 
 
 def _with_intervals(
@@ -209,8 +214,7 @@ def _floor(
     real: Cohort, arm: Comparison, region: str, n: int, options: EvaluationOptions, features: Features
 ) -> tuple[NDArray[np.float64], int, int] | None:
     """Distances between real images of disjoint halves of patients: (values, n of either side, patients)."""
-    pool = np.flatnonzero(np.isin(real.table["label"], np.unique(real.table["label"][arm.real_rows])))
-    pool = _with_region(real, pool, region)
+    pool = _with_region(real, arm.alike, region)
     # Enough for two halves of n, however the patients fall; one draw for all arms of like n, so features are shared.
     pool = pool[spread_over_patients(real.table["patient"][pool], 5 * n // 2, options.seed, "floor")]
     owners = real.table["patient"][pool]
@@ -246,6 +250,18 @@ def _verdict(distance: Measurement, floor: float, paired: bool) -> Verdict:
     return Verdict(claim, "supported" if distance.high <= floor else "cannot tell", number + ".")
 
 
+def _nearer_verdict(difference: Measurement, compared: str) -> Verdict:
+    what = "lesions" if difference.region == "lesion" else "images"
+    claim = f"{difference.arm} {what} are nearer to real ones than what they were made from is (Fréchet distance)"
+    number = f"difference {difference.value:+.1f}, n = {difference.n_images} a side, {compared}"
+    if difference.low is not None and difference.high is not None:
+        number += f", 95 % interval {difference.low:+.1f} to {difference.high:+.1f}"
+    if difference.value is None or difference.value >= 0:
+        return Verdict(claim, "not supported", f"It is no nearer than its source: {number}.")
+    below = difference.high is not None and difference.high < 0
+    return Verdict(claim, "supported" if below else "cannot tell", number + ".")
+
+
 def _fill(
     empty: Measurement, name: str, value: float, how: str, low: float = np.nan, high: float = np.nan
 ) -> Measurement:
@@ -257,6 +273,8 @@ def _fill(
 
 
 def _method(features: Features, arm: Comparison, region: str, n: int) -> str:
+    from synthoma.networks.features import feature_size
+
     height, width = feature_size(arm.cohort.images.shape[-2:])  # the numbers of two sizes are not comparable
     whole = f"whole images shown at {height} × {width}"
     shown = "lesion patches (1.5 × the bounding box, resized to 96²)" if region == "lesion" else whole

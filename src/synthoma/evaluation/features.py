@@ -18,10 +18,8 @@ from synthoma.storage import write_bytes
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["SIZES", "Features", "batch_for_network", "feature_size", "lesion_patches", "torch_device"]
+__all__ = ["Features", "lesion_patches", "torch_device"]
 
-SIZES = (96, 299)
-"""Sides that EfficientNet-Lite0 is shown unchanged; smaller and larger images are resized to the nearer end."""
 BATCH = 8
 PATCH = 96
 """Side that every lesion patch is resized to."""
@@ -55,6 +53,8 @@ class Features:
         count, channels = images.shape[:2]
         flat = np.clip(np.asarray(images, dtype=np.float32), -1, 1).reshape(count * channels, *images.shape[2:])
         weights = _network("cpu")[1]
+        from synthoma.networks.features import feature_size
+
         head = f"{weights} {feature_size(flat.shape[1:])} {flat.shape[1:]}".encode()
         keys = [hashlib.sha256(head + image.tobytes()).hexdigest() for image in flat]
         missing = [i for i, key in enumerate(keys) if key not in self._known]
@@ -70,32 +70,6 @@ class Features:
                 if path is not None:
                     _write(path, np.stack([self._known[key] for key in keys]))
         return np.stack([self._known[key] for key in keys]).reshape(count, channels, -1)
-
-
-def batch_for_network(images: torch.Tensor) -> torch.Tensor:
-    """(n, y, x) or (n, channel, y, x) in [−1, 1] → normalised input of EfficientNet-Lite0, float32.
-
-    One channel becomes three equal ones; [−1, 1] → [0, 1] → its mean and standard deviation; resized, where
-    :func:`feature_size` says so, by an antialiased bicubic (clean-fid's). Nothing is rounded to 8 bits.
-    """
-    import torch.nn.functional as F
-
-    from synthoma.networks.pretrained import LITE_MEAN, LITE_STD
-
-    images = images[:, None].expand(-1, 3, -1, -1) if images.ndim == 3 else images
-    size = feature_size((images.shape[-2], images.shape[-1]))
-    images = (images + 1) / 2
-    if size != images.shape[-2:]:
-        images = F.interpolate(images, size=size, mode="bicubic", antialias=True, align_corners=False).clamp(0, 1)
-    return (images - LITE_MEAN) / LITE_STD
-
-
-def feature_size(shape: tuple[int, ...]) -> tuple[int, int]:
-    """Height and width at which an image of ``shape`` is shown: its own when both sides lie in :data:`SIZES`."""
-    height, width = int(shape[0]), int(shape[1])
-    low, high = SIZES
-    scale = min(max(1.0, low / min(height, width)), high / max(height, width))
-    return max(32, round(height * scale)), max(32, round(width * scale))
 
 
 def lesion_patches(cohort: Cohort, rows: NDArray[np.intp], channels: tuple[str, ...]) -> NDArray[np.float32]:
@@ -156,13 +130,13 @@ def _network(device: str) -> tuple[Any, str]:
 def _extract(images: NDArray[np.float32], device: torch.device) -> NDArray[np.float64]:
     import torch
 
+    from synthoma.networks.features import lite0_features
+
     network = _network(str(device))[0].eval()
     found = []
-    with torch.inference_mode():
-        for start in range(0, len(images), BATCH):
-            batch = torch.from_numpy(np.ascontiguousarray(images[start : start + BATCH])).to(device)
-            maps = network.extract_features(batch_for_network(batch))
-            found.append(maps.double().mean(dim=(2, 3)).cpu().numpy())
+    for start in range(0, len(images), BATCH):
+        batch = torch.from_numpy(np.ascontiguousarray(images[start : start + BATCH])).to(device)
+        found.append(lite0_features(network, batch).cpu().numpy())
     return np.concatenate(found)
 
 

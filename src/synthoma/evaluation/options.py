@@ -11,11 +11,11 @@ from synthoma.options import Options
 
 __all__ = ["FAMILIES", "ClassifierOptions", "EvaluationOptions"]
 
-FAMILIES = ("similarity", "distribution", "structure", "utility")
+FAMILIES = ("similarity", "distribution", "structure", "recognition", "utility")
 
 
 class ClassifierOptions(Options):
-    """The classifier that is trained on real, real + synthetic and synthetic images: the same for every arm."""
+    """The classifier of the utility and recognition families: trained alike for every arm and question."""
 
     network: Literal["efficientnet-lite0"] = "efficientnet-lite0"
     """EfficientNet-Lite0 with its embedded ImageNet weights."""

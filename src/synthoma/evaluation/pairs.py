@@ -12,7 +12,23 @@ from numpy.typing import NDArray
 from synthoma.errors import CohortError, InputError, describe, did_you_mean
 from synthoma.records import BODY, Cohort
 
-__all__ = ["HEADLINE", "Pairs", "arm_name", "check_fit", "headline_name", "is_paired", "pair", "paired_arms", "target"]
+__all__ = [
+    "HEADLINE",
+    "Pairs",
+    "arm_name",
+    "check_fit",
+    "has_test_patients",
+    "headline_name",
+    "is_paired",
+    "is_round_trip",
+    "is_translation",
+    "on_channels",
+    "pair",
+    "paired_arms",
+    "source_rows",
+    "target",
+    "the_one",
+]
 
 HEADLINE = "reconstruct"
 """The synthetic cohort whose samples stand for real ones; its arm is called ``synthetic``."""
@@ -34,6 +50,39 @@ def arm_name(name: str) -> str:
 def is_paired(cohort: Cohort) -> bool:
     """Whether any sample has a reference: the real sample that it should equal."""
     return bool(np.any(cohort.table["reference"] != ""))
+
+
+def is_round_trip(cohort: Cohort) -> bool:
+    """Whether the samples went to another domain and back: each should equal the very image that it was made from."""
+    return is_paired(cohort) and set(cohort.channels) <= set(cohort.conditions)
+
+
+def is_translation(cohort: Cohort) -> bool:
+    """Whether the samples were made from images alone, without a mask, and are meant to be something else."""
+    return bool(cohort.conditions) and "mask" not in cohort.conditions and not is_round_trip(cohort)
+
+
+def source_rows(real: Cohort, synthetic: Cohort) -> NDArray[np.intp] | None:
+    """Row of ``real`` that each synthetic sample was made from; ``None`` where not every one has exactly one."""
+    where = {identity: row for row, identity in enumerate(real.table["id"].tolist())}
+    rows = [where.get(identity, -1) for identity in synthetic.table["made_from"].tolist()]
+    return np.array(rows, dtype=np.intp) if rows and min(rows) >= 0 else None
+
+
+def the_one(values: NDArray[Any]) -> str | None:
+    """The value that all of ``values`` are; ``None`` where they differ."""
+    found = set(values.tolist())
+    return str(found.pop()) if len(found) == 1 else None
+
+
+def on_channels(cohorts: Mapping[str, Cohort], channels: tuple[str, ...]) -> str:
+    """``; flair`` where cohorts of other channels stand beside, else nothing: what names of comparisons end with."""
+    return f"; {', '.join(channels)}" if len({cohort.channels for cohort in cohorts.values()}) > 1 else ""
+
+
+def has_test_patients(real: Cohort) -> bool:
+    """Whether any patient was held out to judge by."""
+    return bool(np.any(real.table["split"] == "test"))
 
 
 def headline_name(synthetic: Mapping[str, Cohort]) -> str | None:
@@ -71,27 +120,36 @@ def pair(real: Cohort, synthetic: Cohort, name: str = "synthetic cohort", split:
     return Pairs(np.array(order, dtype=np.intp), np.array([chosen[row] for row in order], dtype=np.intp))
 
 
-def paired_arms(real: Cohort, synthetic: Mapping[str, Cohort]) -> tuple[dict[str, Pairs], list[str]]:
-    """Pairs of every paired cohort, by its name, on the test samples that all of them hold; and warnings."""
-    pairs, warnings = {}, []
+def paired_arms(real: Cohort, synthetic: Mapping[str, Cohort]) -> tuple[list[dict[str, Pairs]], list[str]]:
+    """Pairs of the paired cohorts by name, in groups that can be compared with each other; and warnings.
+
+    A group holds the cohorts of one set of channels, on the test samples that all of them hold. A round trip is a
+    group of its own: it was given the very image that it should equal.
+    """
+    groups: dict[tuple[str, ...], dict[str, Pairs]] = {}
+    warnings: list[str] = []
     for name, cohort in synthetic.items():
         if not is_paired(cohort):
             continue
         found = pair(real, cohort, name)
         if len(found.real):
-            pairs[name] = found
+            key = (name, "round trip") if is_round_trip(cohort) else cohort.channels
+            groups.setdefault(key, {})[name] = found
         else:
             warnings.append(f"{name}: no reference lies in the test split, so it was not compared with real images.")
-    if not pairs:
-        return {}, warnings
+    common = [_on_common_samples(pairs, warnings) for pairs in groups.values()]
+    return [pairs for pairs in common if pairs], warnings
+
+
+def _on_common_samples(pairs: dict[str, Pairs], warnings: list[str]) -> dict[str, Pairs]:
     common = set.intersection(*(set(p.real.tolist()) for p in pairs.values()))
     most = max(len(p.real) for p in pairs.values())
     if len(common) < most:
         warnings.append(f"Paired arms are compared on the {len(common)} test samples that all hold; one holds {most}.")
     if not common:
-        return {}, warnings
+        return {}
     keep = {name: np.isin(p.real, sorted(common)) for name, p in pairs.items()}
-    return {name: Pairs(p.real[keep[name]], p.synthetic[keep[name]]) for name, p in pairs.items()}, warnings
+    return {name: Pairs(p.real[keep[name]], p.synthetic[keep[name]]) for name, p in pairs.items()}
 
 
 def target(cohort: Cohort, row: int, channels: tuple[str, ...]) -> NDArray[np.float64]:
@@ -110,11 +168,10 @@ def check_fit(real: Cohort, synthetic: Mapping[str, Cohort]) -> None:
     if not synthetic:
         raise InputError(describe("evaluate", "one or more synthetic cohorts", "none", "Generate one first."))
     label = _label(real, "real cohort")
-    if len(real) == 0 or not np.any(real.table["split"] == "test"):
+    if len(real) == 0 or not np.any(real.table["split"] != ""):
         raise CohortError(
-            describe(f"{label}, column split", "test samples", "none", "Split the cohort by patient before evaluating.")
+            describe(f"{label}, column split", "a split", "none", "Split the cohort by patient before evaluating.")
         )
-    first = next(iter(synthetic.values())).channels
     for name, cohort in synthetic.items():
         where = _label(cohort, f"synthetic cohort '{name}'")
         if len(cohort) == 0:
@@ -125,8 +182,6 @@ def check_fit(real: Cohort, synthetic: Mapping[str, Cohort]) -> None:
                     describe(f"{where}, channels", f"channels of the real cohort ({', '.join(real.channels)})",
                              f"'{channel}'", did_you_mean(channel, real.channels))
                 )  # fmt: skip
-        if cohort.channels != first:
-            raise CohortError(describe(f"{where}, channels", ", ".join(first), ", ".join(cohort.channels)))
         if cohort.images.shape[2:] != real.images.shape[2:]:
             raise CohortError(
                 describe(f"{where}, image size", f"{_size(real)} as in {label}", _size(cohort),

@@ -13,9 +13,18 @@ from synthoma.evaluation.baselines import baselines
 from synthoma.evaluation.evidence import Evidence, Verdict
 from synthoma.evaluation.features import Features
 from synthoma.evaluation.options import EvaluationOptions
-from synthoma.evaluation.pairs import Pairs, arm_name, headline_name, is_paired, paired_arms, target
+from synthoma.evaluation.pairs import (
+    Pairs,
+    arm_name,
+    headline_name,
+    is_paired,
+    is_round_trip,
+    on_channels,
+    paired_arms,
+    target,
+)
 from synthoma.evaluation.statistics import Interval, patient_interval, patient_means, patients_needed
-from synthoma.records import Cohort, Measurement
+from synthoma.records import Cohort, Measurement, summary_of
 from synthoma.similarity import RADIUS, mae, psnr_db, ssim_map
 
 __all__ = ["REGIONS", "difference_verdict", "evaluate_similarity", "score"]
@@ -30,7 +39,8 @@ METHODS = {"ssim": SSIM_METHOD, "psnr": PSNR_METHOD, "mae": MAE_METHOD, "mae-rel
 BETTER = {"ssim": "higher", "psnr": "higher", "mae": "lower", "mae-relative": "lower"}
 
 DEFINITIONS = {
-    "ssim": "Structural similarity to the real image (1 = equal), Wang 2004: per patient, then the mean over patients.",
+    "ssim": "Structural similarity to the real image (1 = equal), Wang 2004: per patient, then the mean over patients. "
+    "Of a round trip (to the other domain and back) to the image that it began with: the cycle SSIM.",
     "psnr": "Peak signal-to-noise ratio to the real image, for the declared window: per patient, then the mean.",
     "mae": "Mean absolute error in the scanner's unit: per patient first, then the mean over patients.",
     "mae-relative": "Mean absolute error in percent of the sample's intensity window.",
@@ -48,36 +58,64 @@ Scores = dict[tuple[str, str], Float]
 def evaluate_similarity(
     real: Cohort, synthetic: Mapping[str, Cohort], options: EvaluationOptions, features: Features
 ) -> Evidence:
-    """Every paired arm and every baseline against the real test images, over frame, body and lesion."""
+    """Every paired arm and every baseline against the real test images, over frame, body and lesion.
+
+    Arms of other channels have baselines of their own; a round trip has none, for its source is its reference.
+    """
     del features  # images are compared pixel by pixel
-    pairs, warnings = paired_arms(real, synthetic)
+    groups, warnings = paired_arms(real, synthetic)
     warnings += [
         f"{name}: no sample has a reference (the real image it should equal): SSIM, PSNR and MAE do not exist for it."
         for name, cohort in synthetic.items()
         if not is_paired(cohort)
     ]
+    found = [_group(real, synthetic, pairs, options) for pairs in groups]
+    warnings += dict.fromkeys(text for part in found for text in part.warnings)
+    curves: dict[str, Any] = {}
+    for part in found:
+        for name, curve in part.curves.items():
+            curves.setdefault(name, {}).update(curve)
+    return Evidence(
+        tuple(m for part in found for m in part.measurements), curves, tuple(warnings),
+        tuple(verdict for part in found for verdict in part.verdicts),
+        DEFINITIONS | {name: text for part in found for name, text in part.definitions.items()},
+    )  # fmt: skip
+
+
+def _group(
+    real: Cohort, synthetic: Mapping[str, Cohort], pairs: Mapping[str, Pairs], options: EvaluationOptions
+) -> Evidence:
+    """Arms that share their channels and their test samples, the baselines, and the verdicts of the first of them."""
     headline = headline_name({name: synthetic[name] for name in pairs})
     if headline is None:
-        return Evidence(warnings=tuple(warnings), definitions=DEFINITIONS)
-    channels, rows = synthetic[headline].channels, pairs[headline].real
+        return Evidence()
+    cohort = synthetic[headline]
+    channels, rows = cohort.channels, pairs[headline].real
     makers: dict[str, Callable[[int], Float]] = {
         arm_name(name): _maker(synthetic[name], pair, channels) for name, pair in pairs.items()
     }
-    makers |= baselines(real, synthetic[headline].conditions, channels)
+    compared, suffix = "real test", on_channels(synthetic, channels)
+    if is_round_trip(cohort):
+        compared = "the image it began with, there and back (real test)"
+    else:
+        makers |= baselines(real, cohort.conditions, channels)
+    compared += suffix
     scores, clipped = {}, {}
     for arm, make in makers.items():
         scores[arm], clipped[arm], clipped["real"] = _score_arm(real, rows, channels, make)
 
     patients = real.table["patient"][rows]
+    unit = summary_of(real.table["unit"][rows].tolist())
     measurements = [
         measurement
         for arm in scores
-        for measurement in _arm_measurements(arm, scores[arm], patients, channels, real.unit, options)
+        for measurement in _arm_measurements(arm, scores[arm], patients, channels, unit, compared, options)
     ]
     measurements += [
         Measurement("share-clipped", share, None, None, len(rows), len(set(patients.tolist())), arm,
-                    method="no interval: a count", better="lower", compared="window [−1, 1]")
+                    method="no interval: a count", better="lower", compared=f"window [−1, 1]{suffix}")
         for arm, share in clipped.items()
+        if arm != "real" or not is_round_trip(cohort)
     ]  # fmt: skip
     best = arm_name(headline)
     verdicts: list[Verdict] = []
@@ -85,13 +123,14 @@ def evaluate_similarity(
         if other != best:
             found, claims = _differences(best, other, scores, patients, options)
             measurements, verdicts = measurements + found, verdicts + claims
+    warnings: tuple[str, ...] = ()
     if any(np.isinf(values).any() for arm in scores.values() for values in arm.values()):
-        warnings.append("Some images equal their reference exactly: their PSNR is infinite and was left out.")
+        warnings = ("Some images equal their reference exactly: their PSNR is infinite and was left out.",)
     return Evidence(
         tuple(measurements),
-        {"similarity_by_patient": _by_patient(scores, patients),
-         "similarity_by_image": _by_image(real, rows, scores[best])},
-        tuple(warnings), tuple(verdicts), _definitions(channels),
+        {"similarity_by_patient": {compared: _by_patient(scores, patients)},
+         "similarity_by_image": {best: _by_image(real, rows, scores[best])}},
+        warnings, tuple(verdicts), _definitions(channels),
     )  # fmt: skip
 
 
@@ -152,8 +191,9 @@ def _score_arm(
 
 
 def _arm_measurements(
-    arm: str, scores: Scores, patients: NDArray[Any], channels: tuple[str, ...], unit: str, options: EvaluationOptions
-) -> list[Measurement]:
+    arm: str, scores: Scores, patients: NDArray[Any], channels: tuple[str, ...], unit: str, compared: str,
+    options: EvaluationOptions,
+) -> list[Measurement]:  # fmt: skip
     units = {"ssim": "", "psnr": "dB", "mae": unit, "mae-relative": "% of the window"}
     measurements = []
     for (name, region), values in scores.items():
@@ -171,7 +211,7 @@ def _arm_measurements(
                 measurements.append(
                     Measurement(
                         f"{name}{kind}{suffix}", found.value, found.low, found.high, count, len(names), arm, region,
-                        units[name], BETTER[name], over, "real test",  # type: ignore[arg-type]
+                        units[name], BETTER[name], over, compared,  # type: ignore[arg-type]
                     )
                 )  # fmt: skip
     return measurements

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from synthoma import __version__
-from synthoma.evaluation.distribution import Comparison, comparisons
+from synthoma.evaluation.comparisons import Comparison, comparisons
 from synthoma.evaluation.evidence import Evidence
 from synthoma.evaluation.features import Features
 from synthoma.evaluation.options import EvaluationOptions

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,14 +13,14 @@ from synthoma.cohort.guard import check_augmentation
 from synthoma.evaluation.evidence import Evidence, Verdict
 from synthoma.evaluation.features import Features
 from synthoma.evaluation.options import EvaluationOptions
-from synthoma.evaluation.pairs import HEADLINE, is_paired
-from synthoma.evaluation.statistics import patient_bootstrap, spread_over_patients
+from synthoma.evaluation.pairs import HEADLINE, is_paired, is_translation
+from synthoma.evaluation.statistics import patient_bootstrap
 from synthoma.records import Cohort, Measurement
 
 if TYPE_CHECKING:
     from synthoma.evaluation.classifier import Labelled, Trained
 
-__all__ = ["augmentation", "evaluate_utility"]
+__all__ = ["augmentation", "evaluate_utility", "positive_label"]
 
 ARMS = ("real", "real+synthetic", "synthetic")
 FEW_PATIENTS = 20
@@ -48,8 +48,9 @@ def augmentation(
 ) -> tuple[list[tuple[str, Cohort, NDArray[np.intp]]], list[str]]:
     """Synthetic samples to train on: (name, cohort, rows), and warnings.
 
-    All unpaired cohorts (made from training patients); without any, the rows of ``reconstruct`` whose patients are
-    training patients.
+    All unpaired cohorts (made from training patients, or from noise) that have the channels and the generator of the
+    first of them; of a translation the images of training patients only, since held-out ones are translated to be
+    judged. Without any, the rows of ``reconstruct`` whose patients are training patients.
 
     Raises:
         LeakError: a test patient had an influence on one of them. Validation patients may: they choose the generator's
@@ -58,14 +59,32 @@ def augmentation(
     sides: list[str] = real.table["split"].tolist()
     split = dict(zip(real.table["patient"].tolist(), sides, strict=True))
     held_out = [patient for patient, side in split.items() if side == "test"]
-    chosen = [(name, c, np.arange(len(c))) for name, c in synthetic.items() if not is_paired(c)]
-    if not chosen and HEADLINE in synthetic:
-        cohort = synthetic[HEADLINE]
-        rows = np.flatnonzero([split.get(patient) == "train" for patient in cohort.table["patient"].tolist()])
-        chosen = [(HEADLINE, cohort, rows)] if len(rows) else []
+    chosen: list[tuple[str, Cohort, NDArray[np.intp]]] = []
+    warnings: list[str] = []
+    for name, cohort in synthetic.items():
+        if is_paired(cohort) and (name != HEADLINE or not all(map(is_paired, synthetic.values()))):
+            continue
+        rows = np.arange(len(cohort))
+        if is_paired(cohort) or is_translation(cohort):
+            rows = np.flatnonzero([split.get(patient) == "train" for patient in cohort.table["patient"].tolist()])
+        if not len(rows):
+            continue
+        if chosen and cohort.channels != chosen[0][1].channels:
+            warnings.append(f"utility: {name} has other channels than {chosen[0][0]}: the classifier does not read it.")
+        elif chosen and _generators(cohort) != _generators(chosen[0][1]):
+            warnings.append(f"utility: {name} is of another generator than {chosen[0][0]}: not added to it.")
+        else:
+            chosen.append((name, cohort, rows))
     for _, cohort, rows in chosen:
         check_augmentation(cohort.select(rows) if len(rows) < len(cohort) else cohort, held_out)
-    return chosen, [] if chosen else ["utility: no synthetic images of training patients: the arm 'real' stands alone."]
+    if not chosen:
+        warnings.append("utility: no synthetic images of training patients: the arm 'real' stands alone.")
+    return chosen, warnings
+
+
+def _generators(cohort: Cohort) -> set[str]:
+    """The trainings that the samples descend from."""
+    return {lineage.id for lineage in cohort.lineages.values() if lineage.step == "train"}
 
 
 def evaluate_utility(
@@ -75,21 +94,24 @@ def evaluate_utility(
     chosen, warnings = augmentation(real, synthetic)
     if real.images.ndim != 4:
         return Evidence(warnings=("utility: the classifier reads 2D images only.",), definitions=DEFINITIONS)
-    positive, problem = _positive_label(real)
+    positive, problem = positive_label(real)
     if problem:
         return Evidence(warnings=(f"utility: {problem}",), definitions=DEFINITIONS)
-    from synthoma.evaluation.classifier import train_classifier
+    from synthoma.evaluation.classifier import joined, labelled, train_classifier
 
-    channels = next(iter(synthetic.values())).channels
-    train, validation, test = (
-        _labelled(real, real.rows(split=side), channels, positive, options) for side in ("train", "validation", "test")
-    )
-    made = [_labelled(cohort, rows, channels, positive, options) for _, cohort, rows in chosen]
+    channels = (chosen[0][1] if chosen else next(iter(synthetic.values()))).channels
+    most, seed = options.max_images, options.seed
+
+    def of(cohort: Cohort, rows: NDArray[np.intp]) -> Labelled:
+        return labelled(cohort, rows, channels, cohort.table["label"] == positive, most, seed)
+
+    train, validation, test = (of(real, real.rows(split=side)) for side in ("train", "validation", "test"))
+    made = [of(cohort, rows) for _, cohort, rows in chosen]
     trained: dict[str, Trained] = {}
     sizes: dict[str, int] = {}
     for arm in ARMS if made else ARMS[:1]:
         parts = {"real": [train], "real+synthetic": [train, *made], "synthetic": made}[arm]
-        pool = _joined(parts)
+        pool = joined(parts)
         if pool.positive.all() or not pool.positive.any():
             warnings.append(f"utility, {arm}: its training images are all of one class, so it was not trained.")
             continue
@@ -167,7 +189,7 @@ def _verdict(arm: str, difference: Measurement) -> Verdict:
     return Verdict(claim, "not supported" if lost else "cannot tell", text + ".")
 
 
-def _positive_label(real: Cohort) -> tuple[str, str]:
+def positive_label(real: Cohort) -> tuple[str, str]:
     """The positive label, or why there is none. Both must occur in every split."""
     labels = sorted(set(real.table["label"].tolist()))
     if len(labels) != 2:
@@ -178,23 +200,6 @@ def _positive_label(real: Cohort) -> tuple[str, str]:
             found = f"only '{present.pop()}'" if present else "no images"
             return "", f"a classifier needs both labels in every split, {side} has {found}."
     return ("tumour" if "tumour" in labels else labels[1]), ""
-
-
-def _labelled(
-    cohort: Cohort, rows: NDArray[np.intp], channels: tuple[str, ...], positive: str, options: EvaluationOptions
-) -> Labelled:
-    from synthoma.evaluation.classifier import Labelled
-
-    rows = rows[spread_over_patients(cohort.table["patient"][rows], options.max_images, options.seed, "utility")]
-    order = [cohort.channels.index(name) for name in channels]
-    images: NDArray[Any] = np.asarray(cohort.images[rows])[:, order]
-    return Labelled(images, cohort.table["label"][rows] == positive, cohort.table["patient"][rows])
-
-
-def _joined(parts: list[Labelled]) -> Labelled:
-    from synthoma.evaluation.classifier import Labelled
-
-    return Labelled(*(np.concatenate([getattr(p, name) for p in parts]) for name in ("images", "positive", "patients")))
 
 
 def _confusion(positive: NDArray[np.bool_], probability: NDArray[np.float64]) -> dict[str, int]:

@@ -5,6 +5,7 @@ Isola et al. 2017, "Image-to-image translation with conditional adversarial netw
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import numpy as np
@@ -15,20 +16,19 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from synthoma.errors import SettingError, describe
+from synthoma.gans.diffaugment import Change, differentiable_augmentation, draw_changes
+from synthoma.gans.engine import Engine
+from synthoma.gans.gan import Examples, Gan
 from synthoma.gans.layout import MASK, Layout
-from synthoma.gans.losses import ADVERSARIAL, gradient_penalty
+from synthoma.gans.losses import ADVERSARIAL, Adversarial, gradient_penalty
 from synthoma.gans.perceptual import PerceptualLoss, PerceptualOptions
-from synthoma.networks.layers import Norm
-from synthoma.networks.patchgan import PatchGAN
-from synthoma.networks.unet import UNet, Upsample, depth_for
+from synthoma.networks.layers import Norm, Upsample
+from synthoma.networks.patchgan import PatchGAN, check_sides
+from synthoma.networks.unet import UNet, depth_for
 from synthoma.options import Options
 from synthoma.records import Cohort
 
 __all__ = ["ConditionalGAN", "ConditionalOptions"]
-
-SMALLEST = 24
-"""Pixels a side below which the PatchGAN has no logit left."""
-REMEDY = "Change resize.size, or set gan.adversarial_weight to 0."
 
 
 class ConditionalOptions(Options):
@@ -47,13 +47,18 @@ class ConditionalOptions(Options):
     """Features of the PatchGAN's first layer."""
     norm: Norm = "batch"
     """Normalisation in both networks. ``instance`` suits small batches."""
+    discriminator_norm: Norm | None = None
+    """Normalisation in the discriminator, where it differs. A gradient penalty asks for ``instance`` or ``none``: batch
+    norm mixes the images whose slopes it looks at."""
     dropout: float = Field(0.5, ge=0, lt=1)
     """In the innermost levels of the decoder."""
     upsample: Upsample = "transpose"
     """``resize`` leaves no checkerboard."""
     base: Literal["none", "linear"] = "none"
     """``linear``: predict on top of a per-pixel least-squares fit of the training patients, where the run starts."""
-    adversarial: Literal["bce", "lsgan"] = "bce"
+    recompute: bool = False
+    """Activation checkpointing: less memory, a third more time, the same result."""
+    adversarial: Adversarial = "bce"
     """``bce`` is the study's formula, computed from logits so that it cannot overflow."""
     adversarial_weight: float = Field(1.0, ge=0)
     """0 trains the U-Net alone, without a discriminator."""
@@ -64,12 +69,19 @@ class ConditionalOptions(Options):
     perceptual: PerceptualOptions = PerceptualOptions()
     gradient_penalty: float = Field(0.0, ge=0)
     """Weight of the gradient penalty on the discriminator."""
+    differentiable_augmentation: tuple[Change, ...] = ()
+    """Changes to what the discriminator sees, for small sets: brightness, contrast, translation, cutout."""
     learning_rate: float = Field(2e-4, gt=0)
     """Of Adam, for both networks."""
     beta1: float = Field(0.5, ge=0, lt=1)
     beta2: float = Field(0.999, ge=0, lt=1)
     weight_decay: float = Field(0.0, ge=0)
     """Decoupled weight decay of the generator (AdamW)."""
+
+    @property
+    def named_channels(self) -> tuple[str, ...]:
+        """The channels of the cohort that the settings name."""
+        return tuple(name for name in (*self.condition, *self.target) if name != MASK)
 
     @model_validator(mode="after")
     def _apart(self) -> ConditionalOptions:
@@ -83,11 +95,14 @@ class ConditionalOptions(Options):
         return self
 
 
-class ConditionalGAN:
+class ConditionalGAN(Gan):
     """One U-Net generator and (unless ``adversarial_weight`` is 0) one PatchGAN discriminator."""
 
-    averaged = "generator"
-    """The network whose running average draws the images."""
+    makes = ("reconstruct", "transplant", "remove", "redraw")
+    averaged = ("generator",)
+    compared = "reconstruct"
+    chosen = True
+    options: ConditionalOptions
 
     def __init__(self, options: ConditionalOptions, layout: Layout, device: torch.device) -> None:
         layout.check("gan.condition", options.condition)
@@ -100,10 +115,9 @@ class ConditionalGAN:
                     "gan.depth", f"image sides divisible by 2^{max(depth, 2)}", layout.shape, "Change resize.size."
                 )
             )
-        if options.adversarial_weight > 0 and min(layout.shape) < SMALLEST:
-            raise SettingError(
-                describe("gan.adversarial_weight", f"image sides of at least {SMALLEST} pixels", layout.shape, REMEDY)
-            )
+        if options.adversarial_weight > 0:
+            remedy = "Change resize.size, or set gan.adversarial_weight to 0."
+            check_sides("gan.adversarial_weight", layout.shape, remedy)
         if options.perceptual.used and spatial_dims != 2:
             raise SettingError(describe("gan.perceptual.network", "2D images", layout.shape, "Set it to none."))
         self.options, self.layout, self.device = options, layout, device
@@ -117,23 +131,22 @@ class ConditionalGAN:
             dropout=options.dropout,
             upsample=options.upsample,
             base=options.base,
+            recompute=options.recompute,
             spatial_dims=spatial_dims,
         )
-        self.networks: dict[str, nn.Module] = {"generator": generator.to(device)}
+        self.networks = {"generator": generator.to(device)}
         if options.adversarial_weight > 0:
             self.networks["discriminator"] = PatchGAN(
-                inputs + outputs, width=options.discriminator_width, norm=options.norm, spatial_dims=spatial_dims
+                inputs + outputs,
+                width=options.discriminator_width,
+                norm=options.discriminator_norm or options.norm,
+                spatial_dims=spatial_dims,
             ).to(device)
-        self.optimisers: dict[str, torch.optim.Optimizer] = {
-            name: torch.optim.AdamW(
-                network.parameters(),
-                lr=options.learning_rate,
-                betas=(options.beta1, options.beta2),
-                weight_decay=options.weight_decay if name == "generator" else 0.0,
-                fused=True,
-            )
+        self.optimisers = {
+            name: self.adam([network], options.weight_decay if name == "generator" else 0.0)
             for name, network in self.networks.items()
         }
+        self.memories = {}
         self.perceptual = PerceptualLoss(options.perceptual).to(device) if options.perceptual.used else None
 
     def start(self, cohort: Cohort, rows: NDArray[np.intp]) -> None:
@@ -144,53 +157,72 @@ class ConditionalGAN:
             assert isinstance(generator, UNet)  # noqa: S101 (for the type checker)
             generator.set_linear(torch.from_numpy(weight).float(), torch.from_numpy(bias).float())
 
-    def step(self, images: Tensor, masks: Tensor, precision: torch.dtype) -> dict[str, Tensor]:
-        """One step of each network on a batch (n, channel, [z,] y, x); returns the losses, still on the device."""
-        options = self.options
+    def channels(self, way: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Condition and target."""
+        del way
+        return self.options.condition, self.options.target
+
+    def step(self, parts: Sequence[Examples], engine: Engine) -> dict[str, Tensor]:
+        """The discriminator's step, then the generator's, with one forward pass of the generator for both."""
+        (examples,) = parts
+        options, images, masks = self.options, examples.images, examples.masks
         condition = self.layout.stack(options.condition, images, masks)
         target = self.layout.stack(options.target, images, masks)
-        generator, losses = self.networks["generator"], {}
-        amp = torch.autocast(self.device.type, dtype=precision, enabled=precision != torch.float32)
+        drawn = draw_changes(len(images), options.differentiable_augmentation, engine)
+        losses = {}
 
-        with amp:
-            fake = generator(condition)  # one forward serves both networks
+        def shown(image: Tensor) -> Tensor:
+            """What the discriminator sees of an image and its condition."""
+            joined = torch.cat([condition, image], dim=1)
+            return differentiable_augmentation(joined, options.differentiable_augmentation, drawn)
+
+        self.optimisers["generator"].zero_grad(set_to_none=True)  # now: old gradients need not lie beside activations
+        with engine.autocast():
+            fake = engine.fast(self.networks["generator"])(condition)
 
         if options.adversarial_weight > 0:
             discriminator = self.networks["discriminator"]
             of_discriminator, of_generator = ADVERSARIAL[options.adversarial]
             self.optimisers["discriminator"].zero_grad(set_to_none=True)
-            with amp:
-                real_logits = discriminator(torch.cat([condition, target], dim=1))
-                fake_logits = discriminator(torch.cat([condition, fake.detach()], dim=1))
-            losses["discriminator"] = of_discriminator(real_logits, fake_logits)
+            with engine.autocast():
+                real_logits = engine.fast(discriminator)(shown(target))
+            # These losses are sums of one part of the real and one of the fake logits. So each part has a backward pass
+            # of its own, which gives back what it kept before the other begins: the peak of memory lies here.
+            engine.backward(of_discriminator(real_logits, real_logits.detach()), "discriminator")
+            with engine.autocast():
+                fake_logits = engine.fast(discriminator)(shown(fake.detach()))
+            losses["discriminator"] = of_discriminator(real_logits.detach(), fake_logits)
             total = losses["discriminator"]
             if options.gradient_penalty > 0:
-                losses["gradient_penalty"] = self._penalty(condition, target, fake)
-                total = total + options.gradient_penalty * losses["gradient_penalty"]
-            total.backward()  # type: ignore[no-untyped-call]
-            self.optimisers["discriminator"].step()
+                epsilon = engine.uniform(len(images), *[1] * (images.ndim - 1))
+                penalty = gradient_penalty(lambda image: discriminator(shown(image)), target, fake.detach(), epsilon)
+                losses["gradient_penalty"] = penalty
+                total = total + options.gradient_penalty * penalty
+            engine.backward(total, "discriminator")
+            engine.update(self.optimisers, "discriminator")
 
         losses["l1"] = self._l1(fake, target, masks)
         total = options.l1_weight * losses["l1"]
         if options.adversarial_weight > 0:
             discriminator.requires_grad_(False)  # its weights are not to learn from the generator's step
-            with amp:
-                logits = discriminator(torch.cat([condition, fake], dim=1))
+            with engine.autocast():
+                logits = engine.fast(discriminator)(shown(fake))
             losses["adversarial"] = of_generator(logits)
             total = total + options.adversarial_weight * losses["adversarial"]
         if self.perceptual is not None:
             losses["perceptual"] = self.perceptual(fake, target)
             total = total + options.perceptual.weight * losses["perceptual"]
-        self.optimisers["generator"].zero_grad(set_to_none=True)
-        total.backward()  # type: ignore[no-untyped-call]
-        self.optimisers["generator"].step()
+        engine.backward(total, "generator")
+        engine.update(self.optimisers, "generator")
         if options.adversarial_weight > 0:
             discriminator.requires_grad_(True)
         return {name: loss.detach() for name, loss in losses.items()}
 
-    def draw(self, generator: nn.Module, images: Tensor, masks: Tensor) -> Tensor:
-        """Images of the target channels, (n, target, [z,] y, x) in [−1, 1], for a batch of conditions."""
-        made: Tensor = generator(self.layout.stack(self.options.condition, images, masks))
+    def draw(self, networks: Mapping[str, nn.Module], examples: Examples, way: str) -> Tensor:
+        """Images of the target channels for a batch of conditions."""
+        del way
+        condition = self.layout.stack(self.options.condition, examples.images, examples.masks)
+        made: Tensor = networks["generator"](condition)
         return made.float().clamp(-1, 1)
 
     def _l1(self, fake: Tensor, target: Tensor, masks: Tensor) -> Tensor:
@@ -198,13 +230,6 @@ class ConditionalGAN:
             return F.l1_loss(fake.float(), target)
         weights = 1 + (self.options.body_weight - 1) * masks[:, :1].to(target.dtype)
         return ((fake.float() - target).abs() * (weights / weights.mean())).mean()
-
-    def _penalty(self, condition: Tensor, target: Tensor, fake: Tensor) -> Tensor:
-        epsilon = torch.rand(len(target), *[1] * (target.ndim - 1), device=target.device)
-        discriminator = self.networks["discriminator"]
-        return gradient_penalty(
-            lambda image: discriminator(torch.cat([condition, image], dim=1)), target, fake.detach(), epsilon
-        )
 
 
 def fit_linear(

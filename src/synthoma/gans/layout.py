@@ -26,11 +26,20 @@ class Layout:
     mask_names: tuple[str, ...]
     shape: tuple[int, ...]
     """([z,] y, x)."""
+    labels: tuple[str, ...] = ()
+    """The labels of the real samples, sorted."""
 
     @classmethod
     def of(cls, cohort: Cohort) -> Self:
         """The layout of a cohort."""
-        return cls(cohort.channels, cohort.mask_names, tuple(int(n) for n in cohort.images.shape[2:]))
+        real = cohort.table["label"][cohort.rows(origin="real")]
+        shape = tuple(int(n) for n in cohort.images.shape[2:])
+        return cls(cohort.channels, cohort.mask_names, shape, tuple(sorted(set(real.tolist()))))
+
+    def label_indices(self, labels: Sequence[str]) -> Tensor:
+        """The index of each label, (n,); −1 for one that the training did not know."""
+        known = {label: index for index, label in enumerate(self.labels)}
+        return torch.tensor([known.get(label, -1) for label in labels], dtype=torch.int64)
 
     @property
     def lesion_indices(self) -> list[int]:

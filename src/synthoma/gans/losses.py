@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["ADVERSARIAL", "gradient_penalty"]
+__all__ = ["ADVERSARIAL", "Adversarial", "gradient_penalty"]
 
 
 def _bce_discriminator(real: Tensor, fake: Tensor) -> Tensor:
@@ -34,9 +35,28 @@ def _lsgan_generator(fake: Tensor) -> Tensor:
     return (fake.float() - 1).square().mean()
 
 
-ADVERSARIAL: Mapping[str, tuple[Callable[[Tensor, Tensor], Tensor], Callable[[Tensor], Tensor]]] = {
+def _hinge_discriminator(real: Tensor, fake: Tensor) -> Tensor:
+    """E[max(0, 1 − D(real))] + E[max(0, 1 + D(fake))] (Lim & Ye 2017; Miyato et al. 2018, equation 16)."""
+    return F.relu(1 - real.float()).mean() + F.relu(1 + fake.float()).mean()
+
+
+def _wasserstein_critic(real: Tensor, fake: Tensor) -> Tensor:
+    """E[D(fake)] − E[D(real)] (Arjovsky et al. 2017, equation 2, with the sign turned to be minimised)."""
+    return fake.float().mean() - real.float().mean()
+
+
+def _minus_mean(fake: Tensor) -> Tensor:
+    """−E[D(fake)], the generator's side of the hinge and of the Wasserstein loss."""
+    return -fake.float().mean()
+
+
+Adversarial = Literal["bce", "lsgan", "hinge", "wasserstein"]
+
+ADVERSARIAL: Mapping[Adversarial, tuple[Callable[[Tensor, Tensor], Tensor], Callable[[Tensor], Tensor]]] = {
     "bce": (_bce_discriminator, _bce_generator),
     "lsgan": (_lsgan_discriminator, _lsgan_generator),
+    "hinge": (_hinge_discriminator, _minus_mean),
+    "wasserstein": (_wasserstein_critic, _minus_mean),
 }
 """Name → (loss of the discriminator from real and fake logits, loss of the generator from fake logits)."""
 
@@ -44,11 +64,14 @@ ADVERSARIAL: Mapping[str, tuple[Callable[[Tensor, Tensor], Tensor], Callable[[Te
 def gradient_penalty(discriminator: Callable[[Tensor], Tensor], real: Tensor, fake: Tensor, epsilon: Tensor) -> Tensor:
     """E[(‖∇D(x̂)‖₂ − 1)²] at x̂ = ε·real + (1 − ε)·fake (Gulrajani et al. 2017, equation 3), in float32.
 
-    ``epsilon`` is (n, 1, …) in [0, 1]. A tiny constant under the root keeps the gradient finite where the norm is 0.
+    A critic with P logits an image is asked for a slope of 1 *a patch*: the norm is that of ∇ Σ D(x̂) over √P, which is
+    the usual norm where P = 1, and neither grows nor shrinks with the size of the image. ``epsilon`` is (n, 1, …) in
+    [0, 1]. A tiny constant under the root keeps the gradient finite where the norm is 0.
     """
     mixed = (epsilon * real + (1 - epsilon) * fake).detach().float().requires_grad_(True)
     with torch.autocast(mixed.device.type, enabled=False):
         logits = discriminator(mixed)
     (gradient,) = torch.autograd.grad(logits.sum(), mixed, create_graph=True)
-    norm = (gradient.flatten(1).square().sum(dim=1) + 1e-12).sqrt()
+    patches = logits[0].numel()
+    norm = (gradient.flatten(1).square().sum(dim=1) / patches + 1e-12).sqrt()
     return (norm - 1).square().mean()

@@ -3,55 +3,51 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 from torch import nn
 
 from synthoma.cohort import create_cohort
 from synthoma.errors import CheckpointError, CohortError, SettingError, describe, did_you_mean
-from synthoma.gans import GANS, ConditionalGAN, GanOptions, Layout
+from synthoma.gans import GANS, Examples, Gan, GanOptions, Layout
 from synthoma.gans.checkpoints import load_arrays, load_checkpoint
-from synthoma.generation.lesions import fit_lesion
+from synthoma.generation import noise, plans, translation
 from synthoma.generation.options import GenerationOptions
+from synthoma.generation.plans import Plan
 from synthoma.options import first_difference
-from synthoma.records import TUMOUR, TUMOUR_FREE, Cohort, Lineage, Samples
-from synthoma.seeding import generator
+from synthoma.records import Cohort, Lineage, Samples
 
 __all__ = ["generate", "load_generator"]
 
-DONORS_TRIED = 20
+BACKGROUND = -0.95
+"""Above this something is seen: the generator's tanh never quite reaches −1."""
 
 
-@dataclass(frozen=True)
-class _Plan:
-    """One synthetic sample before it is drawn: the real sample that gives channels and body, and its lesion."""
-
-    row: int
-    lesion: NDArray[np.uint8]
-    label: str
-    reference: str
-    made_from: tuple[str, ...]
-
-
-def load_generator(path: Path, *, device: str = "cpu") -> tuple[ConditionalGAN, nn.Module, Lineage]:
-    """The GAN of a checkpoint file, the averaged network that draws, and the lineage of its training."""
+def load_generator(path: Path, *, device: str = "cpu") -> tuple[Gan, dict[str, nn.Module], Lineage]:
+    """The GAN of a checkpoint file, the averaged networks that draw, and the lineage of its training."""
     state = load_checkpoint(path)
-    try:  # losses are not needed to draw, nor is the file of VGG19's weights; but one must be set
-        options = GanOptions.model_validate(state.options["gan"] | {"perceptual": {}, "l1_weight": 1.0})
+    try:
+        content = dict(state.options["gan"])
+        if "perceptual" in content:  # no loss is needed to draw, nor the file of VGG19's weights; but one must be set
+            content |= {"perceptual": {}, "l1_weight": 1.0}
+        options: GanOptions = TypeAdapter(GanOptions).validate_python(content)
         layout = Layout.from_json(state.options["layout"])
     except (ValidationError, KeyError, TypeError, AttributeError) as error:
         found = f"others ({str(error).splitlines()[0]})"
         raise CheckpointError(describe(path, "the settings of a GAN of this version", found)) from error
     with torch.random.fork_rng(devices=[]):  # the first weights are random, and replaced at once
         gan = GANS[options.method](options, layout, torch.device(device))
-    network = gan.networks[gan.averaged]
-    load_arrays(network, state.part(f"averages/{gan.averaged}"), str(path))
-    return gan, network.requires_grad_(False).eval(), state.lineage
+    networks = {name: gan.networks[name] for name in gan.averaged}
+    for name, network in networks.items():
+        load_arrays(network, state.part(f"averages/{name}"), str(path))
+        network.requires_grad_(False).eval()
+    return gan, networks, state.lineage
 
 
 def generate(
@@ -69,20 +65,22 @@ def generate(
     Sample *i* has random numbers of its own: it depends neither on the batch size nor on the other samples.
 
     Raises:
-        SettingError: there is no such method.
+        SettingError: there is no such method, or the GAN of the checkpoint does not know it.
         CheckpointError: the GAN was trained on another layout than the cohort's.
         CohortError: the cohort has no samples that the method could start from.
     """
-    if method not in _PLANS:
-        raise SettingError(describe("generation.methods", "known methods", f"'{method}'", did_you_mean(method, _PLANS)))
-    gan, network, trained = load_generator(checkpoint, device=device)
-    differs = first_difference(gan.layout.to_json(), Layout.of(cohort).to_json())
+    gan, networks, trained = load_generator(checkpoint, device=device)
+    if method not in gan.makes:
+        expected = f"one of {', '.join(gan.makes)}, which a {gan.options.method} GAN knows"
+        raise SettingError(describe("generation.methods", expected, f"'{method}'", did_you_mean(method, gan.makes)))
+    layouts = [{k: v for k, v in at.to_json().items() if k != "labels"} for at in (gan.layout, Layout.of(cohort))]
+    differs = first_difference(*layouts)
     if differs is not None:
         what, trained_on, has = differs
         where = cohort.path or "the cohort"
         raise CheckpointError(describe(f"{checkpoint}, {what}", f"a GAN for {has}, as {where} has", f"{trained_on}"))
-    plans = _PLANS[method](cohort, options)
-    if not plans:
+    wanted = PLANS[gan.options.method, method](gan, cohort, options)
+    if not wanted:
         raise CohortError(
             describe(cohort.path, f"samples to '{method}'", "none", "See synthoma info for what it holds.")
         )
@@ -93,29 +91,28 @@ def generate(
         seed=options.seed,
         patients_seen=trained.patients_seen,
     )
-    target = gan.options.target
+    conditions, channels = gan.channels(method)
     with create_cohort(
         out,
-        channels=target,
+        channels=channels,
         mask_names=cohort.mask_names,
-        unit=cohort.unit,
-        modality=cohort.modality,
         shape=gan.layout.shape,
         lineages=(lineage, trained, *cohort.lineages.values()),
-        conditions=gan.options.condition,
+        conditions=conditions,
         overwrite=overwrite,
     ) as writer:
-        for number, (plan, image) in enumerate(_draw(gan, network, cohort, plans, options.batch_size)):
-            row = plan.row
+        for number, (plan, image) in enumerate(_draw(gan, networks, cohort, wanted, options.batch_size)):
+            new = plan.noise is not None  # no patient's
             writer.add(
-                _samples(cohort, plan, image, target),
-                split=str(cohort.table["split"][row]),
-                fold=int(cohort.table["fold"][row]),
+                _samples(cohort, plan, image, channels),
+                split="train" if new else str(cohort.table["split"][plan.row]),
+                fold=-1 if new else int(cohort.table["fold"][plan.row]),
                 origin="synthetic",
-                scan=str(cohort.table["scan"][row]),
+                scan="" if new else str(cohort.table["scan"][plan.row]),
                 reference=[plan.reference],
                 made_from=[";".join(plan.made_from)],
                 lineage=lineage.id,
+                grids=None if new else cohort.grids.get(str(cohort.table["scan"][plan.row])),
                 ids=[f"{method}/{number:05d}"],
             )
     return out
@@ -123,97 +120,65 @@ def generate(
 
 @torch.no_grad()
 def _draw(
-    gan: ConditionalGAN, network: nn.Module, cohort: Cohort, plans: list[_Plan], batch_size: int
-) -> Iterator[tuple[_Plan, NDArray[np.float32]]]:
-    """Each plan with its image (target, y, x)."""
-    for start in range(0, len(plans), batch_size):
-        part = plans[start : start + batch_size]
-        rows = [plan.row for plan in part]
-        images = torch.from_numpy(np.asarray(cohort.images[rows], dtype=np.float32)).to(gan.device)
-        lesions = np.stack([plan.lesion for plan in part])
-        masks = torch.from_numpy(np.concatenate([cohort.masks[rows][:, :1], lesions], axis=1)).to(gan.device)
-        made = gan.draw(network, images, masks).cpu().numpy()
-        yield from zip(part, made, strict=True)
+    gan: Gan, networks: dict[str, nn.Module], cohort: Cohort, wanted: list[Plan], batch_size: int
+) -> Iterator[tuple[Plan, NDArray[np.float32]]]:
+    """Each plan with its image (channel, [z,] y, x)."""
+    for way, group in groupby(wanted, key=lambda plan: plan.way):
+        alike = list(group)
+        for start in range(0, len(alike), batch_size):
+            part = alike[start : start + batch_size]
+            rows = [plan.row for plan in part]
+            lesions = np.stack([plan.lesion for plan in part])
+            latent = [plan.noise for plan in part if plan.noise is not None]
+            examples = Examples(
+                torch.from_numpy(np.asarray(cohort.images[rows], dtype=np.float32)),
+                torch.from_numpy(np.concatenate([cohort.masks[rows][:, :1], lesions], axis=1).astype(np.float32)),
+                gan.layout.label_indices([plan.label for plan in part]),
+                torch.from_numpy(np.stack(latent)) if latent else None,
+            )
+            yield from zip(part, gan.draw(networks, examples.to(gan.device), way).cpu().numpy(), strict=True)
 
 
-def _samples(cohort: Cohort, plan: _Plan, image: NDArray[np.float32], channels: tuple[str, ...]) -> Samples:
+def _samples(cohort: Cohort, plan: Plan, image: NDArray[np.float32], channels: tuple[str, ...]) -> Samples:
     row, table = plan.row, cohort.table
     spacing = str(table["spacing_mm"][row])
+    body = _body(image)[None] if plan.noise is not None else cohort.masks[row][:1]
+    fields: dict[str, Any] = {
+        "slices": (int(table["slice"][row]),),
+        "patient": str(table["patient"][row]),
+        "site": str(table["site"][row]),
+        "intensity": {name: (float(table[f"low_{name}"][row]), float(table[f"high_{name}"][row])) for name in channels},
+        "unit": str(table["unit"][row]),
+        "modality": str(table["modality"][row]),
+    }
     return Samples(
         images=image[None],
-        masks=np.concatenate([cohort.masks[row][:1], plan.lesion])[None],
+        masks=np.concatenate([body, plan.lesion])[None],
         channels=channels,
         mask_names=cohort.mask_names,
-        slices=(int(table["slice"][row]),),
         labels=(plan.label,),
-        patient=str(table["patient"][row]),
-        site=str(table["site"][row]),
         spacing_mm=tuple(float(part) for part in spacing.split()) if spacing else None,
-        intensity={name: (float(table[f"low_{name}"][row]), float(table[f"high_{name}"][row])) for name in channels},
-        unit=cohort.unit,
-        modality=cohort.modality,
+        **(fields | dict(plan.changes)),
     )
 
 
-def _reconstruct(cohort: Cohort, options: GenerationOptions) -> list[_Plan]:
-    """Every real sample of the split, from its own condition."""
-    table = cohort.table
-    return [
-        _Plan(int(row), np.array(cohort.masks[row][1:]), str(table["label"][row]), str(sample), (str(sample),))
-        for row in cohort.rows(split=options.reconstruct_split, origin="real")
-        for sample in [table["id"][row]]
-    ]
+def _body(image: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Where an image from noise shows something: nobody drew its body. All of it where nothing is background."""
+    from scipy.ndimage import binary_fill_holes
+
+    seen = (image > BACKGROUND).any(axis=0)
+    return np.asarray(binary_fill_holes(seen)).astype(np.uint8)
 
 
-def _transplant(cohort: Cohort, options: GenerationOptions) -> list[_Plan]:
-    """Lesions of training patients, each put into a tumour-free slice of another training patient."""
-    table = cohort.table
-    donors = cohort.rows(split="train", origin="real", label=TUMOUR)
-    targets = cohort.rows(split="train", origin="real", label=TUMOUR_FREE)
-    count = options.samples or len(donors)
-    plans: list[_Plan] = []
-    if len(donors) == 0 or len(targets) == 0:
-        return plans
-    for number in range(count):
-        rng = generator(options.seed, "transplant", number)
-        for _ in range(DONORS_TRIED):
-            donor = int(donors[rng.integers(len(donors))])
-            others = targets[table["patient"][targets] != table["patient"][donor]]
-            if len(others) == 0:
-                continue
-            target = int(others[rng.integers(len(others))])
-            lesion = fit_lesion(
-                rng, cohort.masks[donor][1:], cohort.body(target), options.rotate_deg, options.scale, options.inside
-            )
-            if lesion is not None:
-                sources = (str(table["id"][target]), str(table["id"][donor]))
-                plans.append(_Plan(target, lesion, TUMOUR, "", sources))
-                break
-    return plans
-
-
-def _remove(cohort: Cohort, options: GenerationOptions) -> list[_Plan]:
-    """Tumour slices of training patients with an empty mask, evenly spread when there are too many."""
-    rows = cohort.rows(split="train", origin="real", label=TUMOUR)
-    if options.samples is not None and len(rows) > options.samples:
-        rows = rows[np.linspace(0, len(rows) - 1, options.samples).round().astype(int)]
-    empty = np.zeros_like(cohort.masks[0][1:])
-    return [_Plan(int(row), empty, TUMOUR_FREE, "", (str(cohort.table["id"][row]),)) for row in rows]
-
-
-def _redraw(cohort: Cohort, _options: GenerationOptions) -> list[_Plan]:
-    """Every training sample from its own condition, of either class. It is not to be compared with its original (the
-    generator was trained on that), so it names no reference."""
-    table = cohort.table
-    return [
-        _Plan(int(row), np.array(cohort.masks[row][1:]), str(table["label"][row]), "", (str(table["id"][row]),))
-        for row in cohort.rows(split="train", origin="real")
-    ]
-
-
-_PLANS: Mapping[str, Callable[[Cohort, GenerationOptions], list[_Plan]]] = {
-    "reconstruct": _reconstruct,
-    "transplant": _transplant,
-    "remove": _remove,
-    "redraw": _redraw,
+PLANS: Mapping[tuple[str, str], Callable[[Gan, Cohort, GenerationOptions], list[Plan]]] = {
+    ("conditional", "reconstruct"): plans.reconstruct,
+    ("conditional", "transplant"): plans.transplant,
+    ("conditional", "remove"): plans.remove,
+    ("conditional", "redraw"): plans.redraw,
+    ("cycle", "translate"): translation.translate,
+    ("cycle", "back"): translation.back,
+    ("cycle", "cycle"): translation.cycle,
+    ("cycle", "redraw"): translation.redraw,
+    ("wasserstein", "sample"): noise.sample,
 }
+"""(method of the GAN, what it is to make) → the plans of a cohort."""

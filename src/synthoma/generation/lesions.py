@@ -14,27 +14,28 @@ TRIES = 40
 
 @dataclass(frozen=True)
 class Move:
-    """Where a lesion goes: turned and scaled about its centre, its centre put on ``centre``."""
+    """Where a lesion goes: scaled and (in the plane of the last two axes) turned about its centre, which goes to
+    ``centre``."""
 
     rotate_deg: float
     scale: float
-    centre: tuple[float, float]
-    """(y, x) in pixels of the target."""
+    centre: tuple[float, ...]
+    """([z,] y, x) in pixels of the target."""
 
 
 def draw_move(rng: np.random.Generator, body: NDArray[np.bool_], rotate_deg: float, scale: tuple[float, float]) -> Move:
-    """A random move into ``body`` (y, x)."""
+    """A random move into ``body`` ([z,] y, x)."""
     inside = np.argwhere(body)
     centre = inside[rng.integers(len(inside))]
     return Move(
         rotate_deg=float(rng.uniform(-rotate_deg, rotate_deg)),
         scale=float(np.exp(rng.uniform(np.log(scale[0]), np.log(scale[1])))),
-        centre=(float(centre[0]), float(centre[1])),
+        centre=tuple(float(place) for place in centre),
     )
 
 
 def move_lesion(masks: NDArray[np.uint8], move: Move) -> NDArray[np.uint8]:
-    """The lesion masks (part, y, x) after ``move``, nearest neighbour; what leaves the frame is lost."""
+    """The lesion masks (part, [z,] y, x) after ``move``, nearest neighbour; what leaves the frame is lost."""
     from scipy.ndimage import affine_transform
 
     points = np.argwhere(masks.any(axis=0))
@@ -43,7 +44,9 @@ def move_lesion(masks: NDArray[np.uint8], move: Move) -> NDArray[np.uint8]:
     middle = points.mean(axis=0)
     angle = np.deg2rad(move.rotate_deg)
     # The output pixel p was, before, at matrix @ (p − centre) + middle.
-    matrix = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]]) / move.scale
+    matrix = np.eye(len(middle))
+    matrix[-2:, -2:] = [[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]]
+    matrix /= move.scale
     offset = middle - matrix @ np.asarray(move.centre)
     return np.stack([affine_transform(part, matrix, offset, order=0, mode="constant") for part in masks])
 
@@ -65,7 +68,7 @@ def fit_lesion(
     for _ in range(TRIES):
         move = draw_move(rng, body, rotate_deg, scale)
         moved = move_lesion(masks, move)
-        whole = masks.any(axis=0).sum() * move.scale**2
+        whole = masks.any(axis=0).sum() * move.scale**body.ndim
         kept = moved * body.astype(np.uint8)
         if kept.any(axis=0).sum() >= inside * whole:
             return kept

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from torch import nn
 
-__all__ = ["Norm", "convolution", "initialise", "normalisation", "transposed_convolution"]
+from synthoma.networks import fast
+
+__all__ = ["Norm", "Upsample", "convolution", "doubled", "initialise", "normalisation", "transposed_convolution"]
 
 Norm = Literal["batch", "instance", "none"]
+Upsample = Literal["transpose", "resize"]
 
-_CONVOLUTION = {2: nn.Conv2d, 3: nn.Conv3d}
-_TRANSPOSED = {2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
+_CONVOLUTION: dict[int, Any] = {2: fast.Conv2d, 3: nn.Conv3d}
+_TRANSPOSED: dict[int, Any] = {2: fast.ConvTranspose2d, 3: nn.ConvTranspose3d}
 _NORM = {
     ("batch", 2): nn.BatchNorm2d,
     ("batch", 3): nn.BatchNorm3d,
@@ -24,14 +27,36 @@ def convolution(
     spatial_dims: int, inputs: int, outputs: int, kernel: int, stride: int = 1, padding: int = 0, bias: bool = True
 ) -> nn.Module:
     """A convolution in 2 or 3 dimensions."""
-    return _CONVOLUTION[spatial_dims](inputs, outputs, kernel, stride, padding, bias=bias)
+    made: nn.Module = _CONVOLUTION[spatial_dims](inputs, outputs, kernel, stride, padding, bias=bias)
+    return made
 
 
 def transposed_convolution(
-    spatial_dims: int, inputs: int, outputs: int, kernel: int, stride: int, padding: int, bias: bool = True
+    spatial_dims: int,
+    inputs: int,
+    outputs: int,
+    kernel: int | tuple[int, ...],
+    stride: int,
+    padding: int,
+    bias: bool = True,
+    output_padding: int = 0,
 ) -> nn.Module:
     """A transposed convolution in 2 or 3 dimensions."""
-    return _TRANSPOSED[spatial_dims](inputs, outputs, kernel, stride, padding, bias=bias)
+    made: nn.Module = _TRANSPOSED[spatial_dims](inputs, outputs, kernel, stride, padding, output_padding, bias=bias)
+    return made
+
+
+def doubled(
+    spatial_dims: int, inputs: int, outputs: int, upsample: Upsample, *, bias: bool, kernel: Literal[3, 4] = 4
+) -> list[nn.Module]:
+    """Twice the size: a transposed convolution of 3 × 3 or 4 × 4, or the nearest neighbour and a convolution of 3 × 3.
+
+    The second leaves no checkerboard (Odena et al. 2016).
+    """
+    if upsample == "resize":
+        smooth = convolution(spatial_dims, inputs, outputs, 3, 1, 1, bias=bias)
+        return [nn.Upsample(scale_factor=2, mode="nearest"), smooth]
+    return [transposed_convolution(spatial_dims, inputs, outputs, kernel, 2, 1, bias, output_padding=4 - kernel)]
 
 
 def normalisation(norm: Norm, spatial_dims: int, features: int) -> list[nn.Module]:

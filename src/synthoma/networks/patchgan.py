@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from torch import Tensor, nn
 
+from synthoma.errors import SettingError, describe
 from synthoma.networks.layers import Norm, convolution, initialise, normalisation
 
-__all__ = ["PatchGAN"]
+__all__ = ["PatchGAN", "check_sides"]
+
+SMALLEST = 24
+"""Pixels a side below which no logit is left."""
+
+
+def check_sides(setting: str, shape: Sequence[int], remedy: str = "Change resize.size.") -> None:
+    """Raise :class:`SettingError` where images are too small to be judged."""
+    if min(shape) < SMALLEST:
+        expected = f"image sides of at least {SMALLEST} pixels"
+        raise SettingError(describe(setting, expected, tuple(shape), remedy))
 
 
 class PatchGAN(nn.Module):
@@ -16,7 +29,7 @@ class PatchGAN(nn.Module):
         self, inputs: int, *, width: int = 64, layers: int = 3, norm: Norm = "batch", spatial_dims: int = 2
     ) -> None:
         super().__init__()
-        bias = norm != "batch"
+        bias = norm == "none"  # a norm takes the mean away, and the bias with it
         parts = [convolution(spatial_dims, inputs, width, 4, 2, 1), nn.LeakyReLU(0.2, inplace=True)]
         features = width
         for layer in range(1, layers + 1):

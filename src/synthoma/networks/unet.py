@@ -11,11 +11,10 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from synthoma.networks.layers import Norm, convolution, initialise, normalisation, transposed_convolution
+from synthoma.networks.layers import Norm, Upsample, convolution, doubled, initialise, normalisation
+from synthoma.networks.recompute import apply
 
 __all__ = ["UNet", "depth_for"]
-
-Upsample = Literal["transpose", "resize"]
 
 
 def depth_for(size: int, most: int = 8) -> int:
@@ -40,6 +39,7 @@ class UNet(nn.Module):
         dropout: rate in the (up to three) innermost levels of eight times the width, as in the reference.
         upsample: "transpose" as in the reference, or "resize" (nearest, then 3 × 3), which leaves no checkerboard
             (Odena et al. 2016).
+        recompute: trade time for memory, see :mod:`synthoma.networks.recompute`.
     """
 
     def __init__(
@@ -53,23 +53,34 @@ class UNet(nn.Module):
         dropout: float = 0.5,
         upsample: Upsample = "transpose",
         base: Literal["none", "linear"] = "none",
+        recompute: bool = False,
         spatial_dims: int = 2,
     ) -> None:
         super().__init__()
+        self.recompute = recompute
         if depth < 2:
             raise ValueError(f"depth must be at least 2, got {depth}")
         features = [width * min(2**level, 8) for level in range(depth)]
-        bias = norm != "batch"  # batch norm has a shift of its own; as in the reference
+        alone = norm != "batch"  # a layer without norm has a bias, but for the innermost beside batch norm (reference)
         self.down = nn.ModuleList()
         self.up = nn.ModuleList()
         for level in range(depth):
             outermost, innermost = level == 0, level == depth - 1
             below = inputs if outermost else features[level - 1]
-            # LeakyReLU must not be in place: what it reads is also the skip to the decoder.
+            # What LeakyReLU reads is also the skip. In place is right all the same, since the decoder begins with ReLU:
+            # relu(leaky(x)) = relu(x), and so are the gradients. What is computed twice must not change what it reads.
             self.down.append(
                 nn.Sequential(
-                    *([] if outermost else [nn.LeakyReLU(0.2)]),
-                    convolution(spatial_dims, below, features[level], 4, 2, 1, bias=bias),
+                    *([] if outermost else [nn.LeakyReLU(0.2, inplace=not recompute)]),
+                    convolution(
+                        spatial_dims,
+                        below,
+                        features[level],
+                        4,
+                        2,
+                        1,
+                        bias=norm == "none" or ((outermost or innermost) and alone),
+                    ),
                     *([] if outermost or innermost else normalisation(norm, spatial_dims, features[level])),
                 )
             )
@@ -78,8 +89,8 @@ class UNet(nn.Module):
             dropped = 0 < level < depth - 1 and features[level - 1] == features[level] == 8 * width
             self.up.append(
                 nn.Sequential(
-                    nn.ReLU(),
-                    *_upsampling(upsample, spatial_dims, joined, to, bias=bias or outermost),
+                    nn.ReLU(inplace=not recompute),
+                    *doubled(spatial_dims, joined, to, upsample, bias=norm == "none" or outermost),
                     *([] if outermost else normalisation(norm, spatial_dims, to)),
                     *([nn.Dropout(dropout)] if dropped and dropout > 0 else []),
                 )
@@ -106,22 +117,13 @@ class UNet(nn.Module):
         skips = []
         inner = x
         for down in self.down:
-            inner = down(inner)
+            inner = apply(down, inner, self.recompute)
             skips.append(inner)
-        inner = self.up[-1](skips.pop())
+        inner = apply(self.up[-1], skips.pop(), self.recompute)
         for up in reversed(self.up[:-1]):
-            inner = up(torch.cat([skips.pop(), inner], dim=1))
+            inner = apply(up, torch.cat([skips.pop(), inner], dim=1), self.recompute)
         if self.linear is None:
             return torch.tanh(inner)
         background = (x <= -1).all(dim=1, keepdim=True)  # else the loss would be spent on learning it
         image: Tensor = inner + torch.where(background, -1, self.linear(x))
         return image
-
-
-def _upsampling(upsample: Upsample, spatial_dims: int, inputs: int, outputs: int, *, bias: bool) -> list[nn.Module]:
-    if upsample == "transpose":
-        return [transposed_convolution(spatial_dims, inputs, outputs, 4, 2, 1, bias=bias)]
-    return [
-        nn.Upsample(scale_factor=2, mode="nearest"),
-        convolution(spatial_dims, inputs, outputs, 3, 1, 1, bias=bias),
-    ]

@@ -9,14 +9,14 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from synthoma.errors import ScanError, describe
-from synthoma.options import Options
 from synthoma.preprocessing.background import body_or_foreground
+from synthoma.preprocessing.step import StepOptions
 from synthoma.records import Scan
 
 __all__ = ["N4"]
 
 
-class N4(Options):
+class N4(StepOptions):
     """N4 bias field correction of each channel (Tustison et al., IEEE TMI 29(6), 2010) by SimpleITK.
 
     The field has a geometric mean of 1 over the body, so values stay in the scanner's unit. One thread: the result
@@ -40,7 +40,7 @@ class N4(Options):
         if scan.modality == "CT":
             what = f"{scan.patient}: step n4"
             raise ScanError(
-                describe(what, "an MR scan", "CT, whose values are physical", "Leave this step out for CT.")
+                describe(what, "an MR scan", "CT, whose values are physical", "Set the step's modality to MR.")
             )
         body = body_or_foreground(scan)
         channels, notes = {}, []

@@ -6,10 +6,10 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, model_validator
+from pydantic import Field, FiniteFloat, model_validator
 
 from synthoma.errors import ScanError, describe
-from synthoma.options import Options
+from synthoma.preprocessing.step import StepOptions
 from synthoma.records import BODY, Scan
 
 __all__ = ["Normalise"]
@@ -19,7 +19,7 @@ CLIPPED_WORTH_A_NOTE = 0.01
 """Share of the body; the default percentiles clip half of that on either side, which need not be said of everyone."""
 
 
-class Normalise(Options):
+class Normalise(StepOptions):
     """Map each channel's values inside the body, over the whole volume, linearly to [−1, 1], and clip.
 
     The scan then knows ``intensity[channel] = (low, high)``, the scanner's values of −1 and +1:
@@ -27,15 +27,18 @@ class Normalise(Options):
     """
 
     step: Literal["normalise"] = "normalise"
-    method: Literal["percentiles", "median-iqr", "zscore"] = "percentiles"
+    method: Literal["percentiles", "median-iqr", "zscore", "window"] = "percentiles"
     """``percentiles``: from ``low_percent`` to ``high_percent``. ``median-iqr``: median ± ``width`` · interquartile
-    range, which moves less with the size of a lesion. ``zscore``: mean ± ``width`` · standard deviation."""
+    range, which moves less with the size of a lesion. ``zscore``: mean ± ``width`` · standard deviation. ``window``:
+    the same ``window`` for every patient, for values of physical meaning (CT) or of one display."""
     low_percent: float = Field(default=0.5, ge=0, lt=100)
     """Percentile of the body that becomes −1."""
     high_percent: float = Field(default=99.5, gt=0, le=100)
     """Percentile of the body that becomes +1."""
     width: float = Field(default=3.0, gt=0)
     """Half of the window, in interquartile ranges or standard deviations."""
+    window: tuple[FiniteFloat, FiniteFloat] | None = None
+    """Only for ``method: window``: the scanner's values that become −1 and +1, such as ``[-1000, 400]`` HU."""
     keep_outside: bool = False
     """Map what lies outside the body too, instead of setting it to −1."""
 
@@ -43,6 +46,11 @@ class Normalise(Options):
     def _low_below_high(self) -> Normalise:
         if self.low_percent >= self.high_percent:
             raise ValueError(f"expected low_percent below high_percent, found {self.low_percent}, {self.high_percent}")
+        if (self.window is None) == (self.method == "window"):
+            found = f"method {self.method} " + ("without one" if self.window is None else "with one")
+            raise ValueError(f"expected a window (low, high) for method window and for no other, found {found}")
+        if self.window is not None and self.window[0] >= self.window[1]:
+            raise ValueError(f"expected a window from low to high, found {self.window[0]:g}, {self.window[1]:g}")
         return self
 
     def __call__(self, scan: Scan) -> Scan:
@@ -72,6 +80,8 @@ class Normalise(Options):
         values = inside.astype(np.float64)
         if values.min() == values.max():
             raise ScanError(describe(what, "intensities that vary", f"the constant {values.min():g}"))
+        if self.window is not None:
+            return self.window
         if self.method == "percentiles":
             low, high = np.percentile(values, [self.low_percent, self.high_percent])
         elif self.method == "median-iqr":

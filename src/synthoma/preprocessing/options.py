@@ -13,43 +13,52 @@ from synthoma.preprocessing.n4 import N4
 from synthoma.preprocessing.normalise import Normalise
 from synthoma.preprocessing.reorient import Reorient
 from synthoma.preprocessing.resize import Resize
-from synthoma.preprocessing.sampling import SliceSampling, sample_slices
+from synthoma.preprocessing.sampling import Sampling, SliceSampling, VolumeSampling, sample_slices, sample_volume
 from synthoma.preprocessing.skull_strip import SkullStrip
+from synthoma.preprocessing.step import StepOptions
+from synthoma.preprocessing.volume import ResizeVolume
 from synthoma.records import BODY, Samples, Scan
 
 __all__ = ["STEPS", "PreprocessingOptions", "Step", "preprocess", "sample"]
 
-STEPS: dict[str, type[Options]] = {
+STEPS: dict[str, type[StepOptions]] = {
     "reorient": Reorient,
     "skull_strip": SkullStrip,
     "n4": N4,
     "normalise": Normalise,
     "resize": Resize,
+    "resize_volume": ResizeVolume,
 }
 """Every step by its name. A step is a frozen block of settings that one calls: ``step(scan) -> Scan``."""
 
-Step = Annotated[Reorient | SkullStrip | N4 | Normalise | Resize, Field(discriminator="step")]
+Step = Annotated[Reorient | SkullStrip | N4 | Normalise | Resize | ResizeVolume, Field(discriminator="step")]
 
 
 class PreprocessingOptions(Options):
-    """From a scan to samples: the steps in order, and the choice of slices."""
+    """From a scan to samples: the steps in order, and the choice of slices or volumes."""
 
     steps: tuple[Step, ...] = (Reorient(), SkullStrip(), Normalise(), Resize())
-    """Run in this order. The default is for MR of the head; N4 is worth adding where the coil's shading is strong."""
+    """Run in this order, each on the scans of its ``modality``, which must be normalised once. The default is for MR of
+    the head; N4 is worth adding where the coil's shading is strong."""
     channels: tuple[str, ...] = ()
     """Channels that the samples hold, in this order; empty: all that the scan has."""
     lesion_masks: tuple[str, ...] = ()
     """Parts of the lesion that the samples hold, in this order; empty: all that the scan has."""
-    sampling: SliceSampling = SliceSampling()
+    sampling: Sampling = SliceSampling()
+    """Slices (the default), or whole volumes with ``kind: volumes``."""
     require_lesion_mask: bool = True
     """Leave out patients without a lesion mask. Otherwise their lesion masks are zero, their label the source's own or
     ``unlabelled``."""
 
     @model_validator(mode="after")
     def _consistent(self) -> PreprocessingOptions:
-        count = sum(step.step == "normalise" for step in self.steps)
-        if count != 1:
-            raise ValueError(f"steps: expected normalise exactly once, found it {count} times")
+        normalising = [step.modality for step in self.steps if step.step == "normalise"]
+        if not normalising:
+            raise ValueError("steps: expected normalise exactly once, found it 0 times")
+        for modality in ("MR", "CT", "OT"):
+            count = sum(name in ("any", modality) for name in normalising)
+            if count > 1:
+                raise ValueError(f"steps: expected normalise exactly once, found it {count} times for {modality} scans")
         for field, names in (("channels", self.channels), ("lesion_masks", self.lesion_masks)):
             if len(set(names)) != len(names):
                 raise ValueError(f"{field}: expected each name once, found {', '.join(names)}")
@@ -59,14 +68,21 @@ class PreprocessingOptions(Options):
 
 
 def preprocess(scan: Scan, options: PreprocessingOptions) -> Scan:
-    """Run the steps in order. The scan is not changed; a step's remarks are in the result's ``notes``.
+    """Run the steps for the scan's modality in order. The scan is not changed; a step's remarks are in ``notes``.
 
     Raises:
-        ScanError: the scan lacks a wanted channel or a mask, or a step cannot be done; names the patient.
+        ScanError: the scan lacks a wanted channel or a mask, no step normalises its modality, or a step cannot be done;
+            names the patient.
     """
     wanted = _channels(scan, options)
     _lesion_masks(scan, options)
-    for step in options.steps:
+    steps = [step for step in options.steps if step.modality in ("any", scan.modality)]
+    if all(step.step != "normalise" for step in steps):
+        others = " and ".join(step.modality for step in options.steps if step.step == "normalise")
+        remedy = f"Add a step normalise with modality {scan.modality} to preprocessing.steps."
+        what = f"{scan.patient}: steps for {scan.modality} scans"
+        raise ScanError(describe(what, "one normalise", f"none (only for {others})", remedy))
+    for step in steps:
         if not isinstance(step, Reorient | SkullStrip):  # channels that are not wanted help to find the brain only
             scan = scan.with_(channels={name: scan.channels[name] for name in wanted})
         run: Callable[[Scan], Scan] = step
@@ -80,7 +96,10 @@ def sample(scan: Scan, options: PreprocessingOptions) -> Samples:
     Raises:
         ScanError: nothing of this patient can be used; the message is the reason to leave the patient out.
     """
-    return sample_slices(scan, options.sampling, _channels(scan, options), _lesion_masks(scan, options))
+    channels, parts = _channels(scan, options), _lesion_masks(scan, options)
+    if isinstance(options.sampling, VolumeSampling):
+        return sample_volume(scan, options.sampling, channels, parts)
+    return sample_slices(scan, options.sampling, channels, parts)
 
 
 def _channels(scan: Scan, options: PreprocessingOptions) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import field_validator
 
-from synthoma.options import Options
+from synthoma.preprocessing.step import StepOptions
 from synthoma.records import Grid, Scan
 
 __all__ = ["Reorient"]
@@ -17,7 +17,7 @@ __all__ = ["Reorient"]
 _AXES = ("LR", "PA", "IS")
 
 
-class Reorient(Options):
+class Reorient(StepOptions):
     """Flip and transpose to the wanted axis codes. A scan whose file says nothing of geometry is left alone."""
 
     step: Literal["reorient"] = "reorient"

@@ -6,18 +6,19 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from synthoma.errors import ScanError, describe
-from synthoma.options import Options
 from synthoma.preprocessing.background import background
+from synthoma.preprocessing.step import StepOptions
 from synthoma.records import BODY, Grid, Scan
 
 __all__ = ["Resize"]
 
 
-class Resize(Options):
-    """Resample in the plane to ``size`` × ``size`` pixels, square in the patient too, padded with background.
+class Resize(StepOptions):
+    """Resample in the plane to ``size`` × ``size`` pixels, square in the patient too, padded with background; or cut
+    out as many around the middle.
 
     One box and one factor for all slices of a volume. Shrinking is antialiased (Gaussian of σ = (factor − 1) / 2).
     Masks are averaged in the same way and cut at one half, which keeps areas better than the nearest voxel; if a
@@ -27,13 +28,20 @@ class Resize(Options):
     step: Literal["resize"] = "resize"
     size: int = Field(default=256, ge=8, le=2048)
     """Pixels a side."""
-    crop: Literal["none", "body"] = "none"
-    """``body``: cut to the box around the body over all slices first."""
+    crop: Literal["none", "body", "centre"] = "none"
+    """``body``: cut to the box around the body over all slices first. ``centre``: keep ``size`` × ``size`` pixels
+    around the middle as they are, cut or padded, none interpolated: for pictures that have their object there."""
     margin_pixels: int = Field(default=4, ge=0)
     """Left around the body when cropping."""
     enlarge: bool = False
     """Magnify a picture that is smaller than ``size``; otherwise it is padded only, and no pixel is interpolated."""
     interpolation: Literal["linear", "cubic"] = "linear"
+
+    @model_validator(mode="after")
+    def _centre_keeps_pixels(self) -> Resize:
+        if self.crop == "centre" and self.enlarge:
+            raise ValueError("crop 'centre' keeps the pixels as they are: expected enlarge false, found true")
+        return self
 
     def __call__(self, scan: Scan) -> Scan:
         """The scan on its new grid: a world point stays where it was.
@@ -42,17 +50,13 @@ class Resize(Options):
             ScanError: asked to crop to a body that is absent or empty.
         """
         centre, extent = self._box(scan)
-        spacing = np.asarray(scan.grid.spacing_mm[1:])
-        new_spacing = float((extent * spacing).max()) / self.size
-        if not self.enlarge:
-            new_spacing = max(new_spacing, float(spacing.min()))
-        step = new_spacing / spacing  # source pixels a new pixel, along y and x
-        step = np.where(np.isclose(step, 1, rtol=1e-9, atol=0), 1.0, step)
+        step = np.ones(2) if self.crop == "centre" else self._step(np.asarray(scan.grid.spacing_mm[1:]), extent)
         start = centre - (self.size - 1) / 2 * step
         start = np.where(step == 1, np.floor(start), start)  # at scale 1 pixels are copied, not interpolated
         vanished: dict[str, int] = {}
         masks = {name: self._mask(name, mask, start, step, vanished) for name, mask in scan.masks.items()}
-        notes = [f"{name}: too small for the new pixels in {n} slices" for name, n in vanished.items()]
+        why = "outside the cut" if self.crop == "centre" else "too small for the new pixels"
+        notes = [f"{name}: {why} in {n} slices" for name, n in vanished.items()]
         return scan.with_(
             channels={
                 name: self._channel(channel, start, step, -1.0 if name in scan.intensity else background(channel)[0])
@@ -62,6 +66,14 @@ class Resize(Options):
             grid=_resampled(scan.grid, self.size, start, step),
             notes=(*scan.notes, *notes),
         )
+
+    def _step(self, spacing: NDArray[np.float64], extent: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Source pixels a new pixel, along y and x."""
+        new_spacing = float((extent * spacing).max()) / self.size
+        if not self.enlarge:
+            new_spacing = max(new_spacing, float(spacing.min()))
+        step = new_spacing / spacing
+        return np.where(np.isclose(step, 1, rtol=1e-9, atol=0), 1.0, step)
 
     def _box(self, scan: Scan) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Centre and extent (y, x) of what is kept, in source pixels."""
@@ -114,6 +126,8 @@ def _sampled(
     """New pixel j of each slice is the source at ``start + j · step``; ``outside`` beyond the source."""
     from scipy.ndimage import affine_transform, gaussian_filter
 
+    if (step == 1).all():
+        return _cut(array, size, start, outside)
     sigma = np.maximum((step - 1) / 2, 0)
     result = np.empty((len(array), size, size), dtype=np.float32)
     for z, slice_ in enumerate(array):
@@ -121,6 +135,16 @@ def _sampled(
         result[z] = affine_transform(
             smooth, step, start, (size, size), order=order, mode="grid-constant", cval=float(outside)
         )
+    return result
+
+
+def _cut(array: NDArray[Any], size: int, start: NDArray[np.float64], outside: float) -> NDArray[np.float32]:
+    """``size`` × ``size`` source pixels from ``start`` (whole numbers) on, each as it is; ``outside`` beyond."""
+    result = np.full((len(array), size, size), outside, dtype=np.float32)
+    first = start.astype(int)
+    low, high = np.maximum(first, 0), np.minimum(first + size, array.shape[1:])
+    (y, x), (y_end, x_end) = low - first, high - first
+    result[:, y:y_end, x:x_end] = array[:, low[0] : high[0], low[1] : high[1]]
     return result
 
 

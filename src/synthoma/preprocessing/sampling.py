@@ -1,24 +1,26 @@
-"""Choose the slices of a prepared scan that become samples, and name their class."""
+"""What of a prepared scan becomes samples, its slices or the volume as a whole, and the class of each."""
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from synthoma.errors import ScanError, describe
 from synthoma.options import Options
 from synthoma.preprocessing.background import lesion
 from synthoma.records import BODY, TUMOUR, TUMOUR_FREE, UNLABELLED, Samples, Scan
 
-__all__ = ["SliceSampling", "sample_slices"]
+__all__ = ["Sampling", "SliceSampling", "VolumeSampling", "sample_slices", "sample_volume"]
 
 
 class SliceSampling(Options):
     """Which axial slices (axis 0) are kept and how they are labelled. Nothing is random."""
 
+    kind: Literal["slices"] = "slices"
     min_body_fraction: float = Field(default=0.05, ge=0, le=1)
     """Least share of the frame that the body fills."""
     max_blank_fraction: float = Field(default=0.25, ge=0, le=1)
@@ -34,6 +36,23 @@ class SliceSampling(Options):
     """At most this many slices a patient, evenly spaced, with the patient's own share of tumour slices."""
 
 
+class VolumeSampling(Options):
+    """The whole scan as one sample, (z, y, x). All scans of a cohort need one shape: the step ``resize_volume``."""
+
+    kind: Literal["volumes"] = "volumes"
+    label: Literal["lesion", "scan"] = "lesion"
+    """``lesion``: ``tumour`` where a lesion mask has a voxel, else ``tumour-free`` (from the scan, when it has no masks
+    but a label). ``scan``: the source's label."""
+
+
+def _slices_unless_named(settings: Any) -> Any:
+    return {"kind": "slices", **settings} if isinstance(settings, dict) else settings
+
+
+Sampling = Annotated[SliceSampling | VolumeSampling, Field(discriminator="kind"), BeforeValidator(_slices_unless_named)]
+"""Slices or volumes, by ``kind``; slices where none is named."""
+
+
 def sample_slices(scan: Scan, sampling: SliceSampling, channels: tuple[str, ...], parts: tuple[str, ...]) -> Samples:
     """The chosen slices as images in [−1, 1] and masks, ``body`` first, then the ``parts`` of the lesion.
 
@@ -42,10 +61,7 @@ def sample_slices(scan: Scan, sampling: SliceSampling, channels: tuple[str, ...]
     Raises:
         ScanError: the scan is not normalised, lacks a channel, has no label, or no slice is left.
     """
-    for name in channels:
-        if name not in scan.intensity:
-            remedy = "Add the step normalise to preprocessing.steps."
-            raise ScanError(describe(f"{scan.patient}: channel {name}", "values in [−1, 1]", "scanner values", remedy))
+    _check_normalised(scan, channels)
     body = scan.masks[BODY] > 0 if BODY in scan.masks else np.ones(scan.grid.shape, dtype=bool)
     usable = _usable(scan, body, sampling, channels)
     labels = _labels(scan, body, sampling)
@@ -61,18 +77,77 @@ def sample_slices(scan: Scan, sampling: SliceSampling, channels: tuple[str, ...]
         raise ScanError(describe(f"{scan.patient}: sampling", "at least one slice", found, remedy))
     if sampling.per_patient is not None:
         chosen = _thinned(chosen, labels, sampling.per_patient)
-    empty = np.zeros(scan.grid.shape, dtype=np.uint8)
-    masks = [body.astype(np.uint8), *(scan.masks.get(part, empty) for part in parts)]
-    return Samples(
+    return _samples(
+        scan,
         images=np.stack([scan.channels[name][chosen] for name in channels], axis=1),
-        masks=np.stack([mask[chosen] for mask in masks], axis=1),
+        masks=np.stack([mask[chosen] for mask in _masks(scan, body, parts)], axis=1),
+        channels=channels,
+        parts=parts,
+        slices=chosen,
+        labels=[labels[z] for z in chosen],
+        spacing_mm=scan.grid.spacing_mm[1:],
+    )
+
+
+def sample_volume(scan: Scan, sampling: VolumeSampling, channels: tuple[str, ...], parts: tuple[str, ...]) -> Samples:
+    """The scan as one image (1, channel, z, y, x) in [−1, 1] and masks, ``body`` first, then the ``parts``.
+
+    A part that the scan has no mask for is all zero. The sample's ``slice`` is 0.
+
+    Raises:
+        ScanError: the scan is not normalised, lacks a channel, has no label, or its body is empty.
+    """
+    _check_normalised(scan, channels)
+    body = scan.masks[BODY] > 0 if BODY in scan.masks else np.ones(scan.grid.shape, dtype=bool)
+    if not body.any():
+        raise ScanError(describe(f"{scan.patient}: sampling", "a body mask with voxels", "an empty one"))
+    label = _scans_label(scan, sampling) or (TUMOUR if lesion(scan).any() else TUMOUR_FREE)
+    return _samples(
+        scan,
+        images=np.stack([scan.channels[name] for name in channels])[None],
+        masks=np.stack(_masks(scan, body, parts))[None],
+        channels=channels,
+        parts=parts,
+        slices=[0],
+        labels=[label],
+        spacing_mm=scan.grid.spacing_mm,
+    )
+
+
+def _check_normalised(scan: Scan, channels: tuple[str, ...]) -> None:
+    for name in channels:
+        if name not in scan.intensity:
+            remedy = "Add the step normalise to preprocessing.steps."
+            raise ScanError(describe(f"{scan.patient}: channel {name}", "values in [−1, 1]", "scanner values", remedy))
+
+
+def _masks(scan: Scan, body: NDArray[np.bool_], parts: tuple[str, ...]) -> list[NDArray[np.uint8]]:
+    empty = np.zeros(scan.grid.shape, dtype=np.uint8)
+    return [body.astype(np.uint8), *(scan.masks.get(part, empty) for part in parts)]
+
+
+def _samples(
+    scan: Scan,
+    *,
+    images: NDArray[np.float32],
+    masks: NDArray[np.uint8],
+    channels: tuple[str, ...],
+    parts: tuple[str, ...],
+    slices: Sequence[int],
+    labels: Sequence[str],
+    spacing_mm: tuple[float, ...],
+) -> Samples:
+    """Images and masks with what the scan says of them."""
+    return Samples(
+        images=images,
+        masks=masks,
         channels=channels,
         mask_names=(BODY, *parts),
-        slices=tuple(chosen),
-        labels=tuple(labels[z] for z in chosen),
+        slices=tuple(slices),
+        labels=tuple(labels),
         patient=scan.patient,
         site=scan.site,
-        spacing_mm=scan.grid.spacing_mm[1:] if scan.grid.known else None,
+        spacing_mm=spacing_mm if scan.grid.known else None,
         intensity={name: scan.intensity[name] for name in channels},
         unit=scan.unit,
         modality=scan.modality,
@@ -95,15 +170,21 @@ def _usable(
 
 def _labels(scan: Scan, body: NDArray[np.bool_], sampling: SliceSampling) -> list[str]:
     """The class of every slice; an empty text where it is to be dropped."""
-    masked = any(name != BODY for name in scan.masks)
-    if sampling.label == "scan" and not scan.label:
-        remedy = "Give the source a label column, or set sampling.label to 'lesion'."
-        raise ScanError(describe(f"{scan.patient}: sampling", "a label from the source", "none", remedy))
-    if sampling.label == "scan" or not masked:
-        return [scan.label or UNLABELLED] * len(body)
+    same = _scans_label(scan, sampling)
+    if same:
+        return [same] * len(body)
     share = lesion(scan).sum(axis=(1, 2)) / np.maximum(body.sum(axis=(1, 2)), 1)
     unclear = TUMOUR if sampling.small_lesion == "tumour" else ""
     return [TUMOUR_FREE if part == 0 else TUMOUR if part >= sampling.min_lesion_fraction else unclear for part in share]
+
+
+def _scans_label(scan: Scan, sampling: SliceSampling | VolumeSampling) -> str:
+    """The label of the scan as a whole; an empty text where the lesion masks decide."""
+    if sampling.label == "scan" and not scan.label:
+        remedy = "Give the source a label column, or set sampling.label to 'lesion'."
+        raise ScanError(describe(f"{scan.patient}: sampling", "a label from the source", "none", remedy))
+    masked = any(name != BODY for name in scan.masks)
+    return "" if sampling.label == "lesion" and masked else scan.label or UNLABELLED
 
 
 def _thinned(chosen: list[int], labels: list[str], at_most: int) -> list[int]:

@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from synthoma.errors import ScanError, describe
-from synthoma.options import Options
 from synthoma.preprocessing.background import background, foreground, lesion
 from synthoma.preprocessing.brain import brain_mask, head_mask, rim_contrast, tissue_image
+from synthoma.preprocessing.step import StepOptions
 from synthoma.records import BODY, Grid, Scan
 
 __all__ = ["SkullStrip", "is_stripped"]
@@ -18,7 +18,7 @@ __all__ = ["SkullStrip", "is_stripped"]
 Bool = NDArray[np.bool_]
 
 
-class SkullStrip(Options):
+class SkullStrip(StepOptions):
     """Make the mask ``body``. A scan that is stripped already keeps every intensity, bit for bit.
 
     The brain extraction is a watershed in thick axial slices (:mod:`synthoma.preprocessing.brain`). It is good above
@@ -42,7 +42,7 @@ class SkullStrip(Options):
             return self._with_body(scan, scan.masks[BODY] > 0, "the body mask of the source is used")
         if scan.modality == "CT":
             what = f"{scan.patient}: step skull_strip"
-            raise ScanError(describe(what, "an MR scan", "CT", "Leave this step out for CT."))
+            raise ScanError(describe(what, "an MR scan", "CT", "Set the step's modality to MR, or leave it out."))
         if self.extent != "brain" and is_stripped(scan):
             body = _filled(foreground(scan) | lesion(scan))
             return scan.with_(

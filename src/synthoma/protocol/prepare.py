@@ -8,11 +8,26 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from synthoma.cohort import SPLITS, PatientSummary, SplitOptions, assign_splits, create_cohort
+from synthoma.cohort import PatientSummary, SplitOptions, assign_splits, create_cohort
 from synthoma.errors import CohortError, ScanError, describe
 from synthoma.preprocessing import PreprocessingOptions, preprocess, sample
 from synthoma.records import BODY, Grid, Lineage, Samples, SourceFile
-from synthoma.scans import BratsData, Case, DataOptions, ImagesData, NiftiData, TcgaLggData, brats, find, read, tcga_lgg
+from synthoma.scans import (
+    BratsData,
+    Case,
+    DataOptions,
+    FolderData,
+    ImagesData,
+    LidcNodulesData,
+    NiftiData,
+    SeveralData,
+    TcgaLggData,
+    brats,
+    find,
+    lidc_nodules,
+    read,
+    tcga_lgg,
+)
 from synthoma.storage import check_new, text_sha256
 
 __all__ = ["prepare"]
@@ -44,7 +59,8 @@ def prepare(
 
     Memory holds one patient (a worker) at a time. A case that cannot be read or used is left out, and the cohort's
     notes say why; with ``strict`` it is an error. Where ``preprocessing`` names no channels, the cohort has those that
-    at least half of the cases have, and where it names no parts of the lesion, all that the source has.
+    at least half of the cases have, and where it names no parts of the lesion, all that the source has. Of several
+    sources it is what they share.
 
     Args:
         split: how patients are divided; ``None`` leaves the columns ``split`` and ``fold`` empty. The default number of
@@ -52,7 +68,7 @@ def prepare(
         workers: processes that work on patients side by side; the result does not depend on it.
 
     Raises:
-        ScanError: no case can be used, or (``strict``) one cannot.
+        ScanError: no case can be used, or (``strict``) one cannot; several sources share no channel or no lesion mask.
         CohortError: too few patients to split.
         OutputError: ``out`` exists and ``overwrite`` is false.
         LeakError: one image belongs to two patients.
@@ -73,7 +89,7 @@ def prepare(
             break
     if not waiting or waiting[-1].samples is None:
         reasons = "; ".join(f"{result.case.name}: {result.reason}" for result in waiting[:3])
-        raise ScanError(describe(data.path, "at least one case that can be used", f"none ({reasons})"))
+        raise ScanError(describe(_where(data), "at least one case that can be used", f"none ({reasons})"))
     first = waiting[-1].samples
     files: list[str] = []
     with create_cohort(
@@ -81,8 +97,6 @@ def prepare(
         channels=first.channels,
         mask_names=first.mask_names,
         shape=first.images.shape[2:],
-        unit=first.unit,
-        modality=first.modality,
         notes=[*found.notes, *left_out],
         overwrite=overwrite,
     ) as writer:
@@ -98,7 +112,7 @@ def prepare(
             for note in result.notes:
                 writer.note(f"{case.name}: {note}")
         if split is not None:
-            if len(SPLITS) <= len(writer.patients) < split.folds and "folds" not in split.model_fields_set:
+            if len(split.shares) <= len(writer.patients) < split.folds and "folds" not in split.model_fields_set:
                 writer.notes.insert(0, f"no folds: {len(writer.patients)} patients are too few for {split.folds}")
                 split = split.model_copy(update={"folds": 0})
             writer.set_splits(_split(writer.patients, split, [n for n in writer.notes if n.startswith("left out")]))
@@ -107,7 +121,7 @@ def prepare(
                 "prepare",
                 parents=[text_sha256("\n".join(sorted(files)))],
                 recipe={
-                    "data": {k: v for k, v in data.model_dump(mode="json").items() if k != "path"},
+                    "data": _without_paths(data),
                     "preprocessing": preprocessing.model_dump(mode="json"),
                     "split": split.model_dump(mode="json") if split else None,
                 },
@@ -133,13 +147,30 @@ def _split(
 
 def _complete(preprocessing: PreprocessingOptions, data: DataOptions, cases: tuple[Case, ...]) -> PreprocessingOptions:
     """``preprocessing`` with its channels and parts of the lesion spelled out, the same for every case."""
-    channels, parts = _contents(data, cases)
-    channels = tuple(name for name in channels if 2 * sum(name in case.missing for case in cases) <= len(cases))
-    names = {"channels": preprocessing.channels or channels, "lesion_masks": preprocessing.lesion_masks or parts}
-    return preprocessing.model_copy(update=names)
+    sources = data.parts if isinstance(data, SeveralData) else {"": data}
+    contents = {
+        part: _contents(source, tuple(case for case in cases if case.part == part)) for part, source in sources.items()
+    }
+    channels, masks = preprocessing.channels, preprocessing.lesion_masks
+    if not channels:
+        shared = _shared("channels", {part: names for part, (names, _) in contents.items()})
+        channels = tuple(name for name in shared if 2 * sum(name in case.missing for case in cases) <= len(cases))
+    if not masks:
+        masks = _shared("lesion_masks", {part: names for part, (_, names) in contents.items() if names})
+    return preprocessing.model_copy(update={"channels": channels, "lesion_masks": masks})
 
 
-def _contents(data: DataOptions, cases: tuple[Case, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def _shared(setting: str, names: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
+    """The names that all parts have, in the order of the first."""
+    shared = tuple(name for name in next(iter(names.values()), ()) if all(name in others for others in names.values()))
+    if len(names) > 1 and not shared:
+        found = "; ".join(f"{part}: {', '.join(own)}" for part, own in names.items())
+        remedy = f"Give them the same name in data.parts, or choose by preprocessing.{setting}."
+        raise ScanError(describe(f"data.parts, {setting}", "a name that all parts share", found, remedy))
+    return shared
+
+
+def _contents(data: FolderData, cases: tuple[Case, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """The channels and the parts of the lesion that a source may have, as far as names of files tell."""
     roles = dict.fromkeys(role.rpartition("/")[0] or role for case in cases for role in case.files)
     match data:
@@ -149,10 +180,25 @@ def _contents(data: DataOptions, cases: tuple[Case, ...]) -> tuple[tuple[str, ..
             return tcga_lgg.CHANNELS, ("lesion",)
         case NiftiData():
             return tuple(data.channels), tuple(name for name in data.masks if name in roles and name != BODY)
+        case LidcNodulesData():
+            return lidc_nodules.CHANNELS, lidc_nodules.MASKS
         case ImagesData():
             if "arrays" in roles:
                 return tuple(data.arrays) or (data.channel,), tuple(data.mask_arrays)
             return tuple(role for role in roles if role != "mask"), (data.mask,) if "mask" in roles else ()
+
+
+def _where(data: DataOptions) -> str:
+    sources = data.parts.values() if isinstance(data, SeveralData) else (data,)
+    return ", ".join(str(source.path) for source in sources)
+
+
+def _without_paths(data: DataOptions) -> dict[str, Any]:
+    """The settings of the data, wherever they lie."""
+    content = data.model_dump(mode="json")
+    for block in (content, *content.get("parts", {}).values()):
+        block.pop("path", None)
+    return content
 
 
 def _quiet() -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from synthoma.errors import OutputError, SettingError, describe
+from synthoma.gans import ConditionalOptions
 from synthoma.options import first_difference
 from synthoma.phantoms import BrainPhantomOptions, write_brain_phantom
 from synthoma.protocol.prepare import prepare
@@ -47,7 +48,8 @@ def run(recipe: Recipe, out: Path, *, overwrite: bool = False, say: Say = print)
         MissingPartError: a file of pretrained weights is not there; found before anything is done.
     """
     for study in (recipe, *(recipe.variant(name) for name in recipe.protocol.variants)):
-        study.gan.perceptual.check_weights()
+        if isinstance(study.gan, ConditionalOptions):
+            study.gan.perceptual.check_weights()
     out = Path(out)
     ledger = out / "stages.json"
     if out.exists() and not ledger.is_file() and (not out.is_dir() or any(out.iterdir())):
@@ -122,14 +124,14 @@ def _stages(recipe: Recipe, out: Path) -> list[_Stage]:
     variants = {name: out / "variants" / name / "gan" for name in changed}
     stages += [_train(changed[name], f"train {name}", real, variants[name]) for name in changed]
     synthetic: dict[str, Path] = {}
-    for method in recipe.generation.methods:
+    for method in recipe.methods:
         synthetic[method] = out / "synthetic" / f"{method}.cohort"
         stages.append(_generate(recipe, f"generate {method}", real, gan, synthetic[method], method))
-    for name in changed:
-        synthetic[name] = out / "variants" / name / "reconstruct.cohort"
-        stages.append(
-            _generate(changed[name], f"generate {name}", real, variants[name], synthetic[name], "reconstruct")
-        )
+    for name, variant in changed.items():
+        for way in variant.methods:
+            arm = name if way == variant.methods[0] else f"{name}-{way}"
+            synthetic[arm] = out / "variants" / name / f"{way}.cohort"
+            stages.append(_generate(variant, f"generate {arm}", real, variants[name], synthetic[arm], way))
     stages.append(
         _Stage(
             "evaluate",

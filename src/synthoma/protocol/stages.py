@@ -6,7 +6,7 @@ import os
 import platform
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 from synthoma import __version__
@@ -32,18 +32,22 @@ def train_stage(
     resume: bool = False,
     overwrite: bool = False,
     title: str = "training",
+    devices: int = 1,
 ) -> Path:
     """Train on a cohort folder; see :func:`synthoma.training.loop.train`.
 
     With ``overwrite`` the folder of another run is replaced; it stays where it is when the new run cannot begin.
+    With several ``devices`` other processes train, and this one waits for them.
     """
+    from synthoma.training.launch import launch
     from synthoma.training.loop import train
+    from synthoma.training.processes import is_main
 
     opened = open_cohort(cohort)
-    if not overwrite:
+    with _out_of_the_way(Path(out)) if overwrite and is_main() else nullcontext():
+        if devices > 1:
+            return launch(cohort, out, gan, training, devices, resume=resume)
         return train(opened, out, gan, training, resume=resume, title=title)
-    with _out_of_the_way(Path(out)):
-        return train(opened, out, gan, training, title=title)
 
 
 @contextmanager

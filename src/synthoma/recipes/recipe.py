@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Self, TypeVar, Union, get_args, get_origin
 
@@ -12,13 +13,13 @@ from pydantic import BaseModel, Field, ValidationError, model_validator
 from synthoma.cohort import SplitOptions
 from synthoma.errors import SettingError, describe, did_you_mean
 from synthoma.evaluation import EvaluationOptions
-from synthoma.gans import MASK, GanOptions
+from synthoma.gans import GANS, ConditionalOptions, GanOptions
 from synthoma.generation import GenerationOptions
 from synthoma.options import Options
 from synthoma.phantoms import BrainPhantomOptions
 from synthoma.preprocessing import PreprocessingOptions
 from synthoma.recipes.ready import find_recipe
-from synthoma.scans import BratsData, ImagesData, NiftiData, TcgaLggData
+from synthoma.scans import FolderData, SeveralData
 from synthoma.training import TrainingOptions
 
 __all__ = [
@@ -36,9 +37,12 @@ __all__ = [
 Changes = Sequence[str] | Mapping[str, Any]
 """Settings to change: ``["training.epochs=20"]`` as on the command line, or ``{"training.epochs": 20}``."""
 
+TAGS = ("source", "step", "kind", "method")
+"""Fields that say which member of a union a block of settings is."""
+
 _Model = TypeVar("_Model", bound=BaseModel)
 
-Data = Annotated[BratsData | TcgaLggData | NiftiData | ImagesData | BrainPhantomOptions, Field(discriminator="source")]
+Data = Annotated[FolderData | SeveralData | BrainPhantomOptions, Field(discriminator="source")]
 
 
 class ProtocolOptions(Options):
@@ -47,16 +51,19 @@ class ProtocolOptions(Options):
     workers: int = Field(1, ge=1)
     """Processes that prepare patients side by side; the result does not depend on it."""
     variants: dict[str, dict[str, Any]] = Field(default_factory=dict)
-    """Name → settings of ``gan`` and ``training`` that differ, as in ``{unet-l1: {gan.adversarial_weight: 0}}``: each
-    is trained on the same patients, reconstructs the same ones, and stands beside the recipe's GAN in every table."""
+    """Name → settings of ``gan``, ``training`` and ``generation`` that differ, as in ``{unet-l1:
+    {gan.adversarial_weight: 0}}``; ``gan`` alone replaces the whole block, for another method. Each is trained on the
+    same patients and stands beside the recipe's GAN in every table with the first cohort that it makes, or with those
+    of its own ``generation.methods``."""
 
     @model_validator(mode="after")
     def _only_training(self) -> ProtocolOptions:
         for name, changes in self.variants.items():
             for key in changes:
                 block, _, setting = key.partition(".")
-                if block not in ("gan", "training") or not setting:
-                    raise ValueError(f"variant '{name}' may change settings gan.… and training.… only, got {key}")
+                if key != "gan" and (block not in ("gan", "training", "generation") or not setting):
+                    known = "gan, gan.…, training.… and generation.…"
+                    raise ValueError(f"variant '{name}' may change {known} only, got {key}")
             if not name.replace("-", "").replace("_", "").isalnum():
                 raise ValueError(f"variant names become folders: letters, digits, - and _ only, got '{name}'")
         return self
@@ -67,19 +74,41 @@ class Blocks(Options):
 
     preprocessing: PreprocessingOptions = PreprocessingOptions()
     split: SplitOptions = SplitOptions()
-    gan: GanOptions = GanOptions()
+    gan: GanOptions = ConditionalOptions()
     training: TrainingOptions = TrainingOptions()
     generation: GenerationOptions = GenerationOptions()
     evaluation: EvaluationOptions = EvaluationOptions()
     protocol: ProtocolOptions = ProtocolOptions()
 
+    @model_validator(mode="before")
+    @classmethod
+    def _usual_method(cls, content: Any) -> Any:
+        """``gan`` without ``method`` means the conditional GAN."""
+        if isinstance(content, dict) and isinstance(content.get("gan"), dict) and "method" not in content["gan"]:
+            usual = ConditionalOptions.model_fields["method"].default
+            content = content | {"gan": {"method": usual} | content["gan"]}
+        return content
+
     @model_validator(mode="after")
     def _channels_fit(self) -> Self:
         asked = self.preprocessing.channels if "gan" in self.model_fields_set else ()
-        for name in (*self.gan.condition, *self.gan.target):
-            if asked and name != MASK and name not in asked:
+        for name in self.gan.named_channels:
+            if asked and name not in asked:
                 raise ValueError(f"gan asks for channel '{name}', which preprocessing.channels {asked} leaves out")
         return self
+
+    @model_validator(mode="after")
+    def _methods_fit(self) -> Self:
+        known = GANS[self.gan.method].makes
+        for name in self.generation.methods if "gan" in self.model_fields_set else ():
+            if name not in known:
+                raise ValueError(f"generation.methods: a {self.gan.method} GAN knows {', '.join(known)}, not {name}")
+        return self
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """What the GAN is to make."""
+        return self.generation.methods or GANS[self.gan.method].makes
 
 
 class Recipe(Blocks):
@@ -91,9 +120,16 @@ class Recipe(Blocks):
     def variant(self, name: str) -> Recipe:
         """This recipe with the changes of one of ``protocol.variants``."""
         content = self.model_dump(mode="json")
-        for key, value in self.protocol.variants[name].items():
+        changes = self.protocol.variants[name]
+        if "generation.methods" not in changes:
+            content["generation"]["methods"] = ()
+        for key, value in sorted(changes.items()):  # the whole block before its settings
             _put(content, key, value)
-        return _validate(Recipe, content, f"variant '{name}'")
+        variant = _validate(Recipe, content, f"variant '{name}'")
+        if "generation.methods" in changes:
+            return variant
+        first = variant.generation.model_copy(update={"methods": variant.methods[:1]})
+        return variant.model_copy(update={"generation": first})
 
 
 def load_recipe(
@@ -251,7 +287,9 @@ def _validate(model: type[_Model], content: dict[str, Any], name: str) -> _Model
 def _explain(error: Mapping[str, Any], name: str) -> str:
     """One pydantic error as one line: which setting, what was expected, what was found."""
     tags = _tags()
-    location = [str(part) for part in error["loc"] if str(part) not in tags]
+    location = [
+        str(part) for before, part in pairwise(("", *error["loc"])) if before == "parts" or str(part) not in tags
+    ]
     key = ".".join(location)
     kind = error["type"]
     if kind == "extra_forbidden":
@@ -291,8 +329,13 @@ def _tags() -> set[str]:
     """The names that pydantic puts into a location for the member of a union it looked at."""
     return {
         str(value)
-        for model in (*_models(Data), *_models(PreprocessingOptions.model_fields["steps"].annotation))
-        for field in ("source", "step")
+        for model in (
+            *_models(Data),
+            *_models(PreprocessingOptions.model_fields["steps"].annotation),
+            *_models(PreprocessingOptions.model_fields["sampling"].annotation),
+            *_models(GanOptions),
+        )
+        for field in TAGS
         if field in model.model_fields
         for value in [model.model_fields[field].default]
     }
@@ -302,10 +345,10 @@ def _known(location: Sequence[Any]) -> list[str]:
     """The settings that exist at a location of an error."""
     models: list[type[BaseModel]] = [Recipe]
     for part in location:
-        tagged = [m for m in models if part in (_default(m, "source"), _default(m, "step"))]
+        tagged = [m for m in models if part in {_default(m, field) for field in TAGS}]
         if tagged:
             models = tagged
-        elif not isinstance(part, int):
+        elif any(part in m.model_fields for m in models):  # else a number in a list, or a name that the user gave
             models = [
                 inner for m in models if part in m.model_fields for inner in _models(m.model_fields[part].annotation)
             ]

@@ -13,6 +13,7 @@ from synthoma.records.cohort import (
     UNLABELLED,
     Cohort,
     Samples,
+    summary_of,
 )
 from synthoma.records.lineage import Lineage
 from synthoma.records.measurement import Measurement
@@ -33,4 +34,5 @@ __all__ = [
     "Samples",
     "Scan",
     "SourceFile",
+    "summary_of",
 ]

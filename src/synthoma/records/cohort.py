@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
@@ -13,9 +13,19 @@ from numpy.typing import NDArray
 from synthoma.records.lineage import Lineage
 from synthoma.records.scan import Grid
 
-__all__ = ["BODY", "COLUMNS", "SCHEMA_VERSION", "TUMOUR", "TUMOUR_FREE", "UNLABELLED", "Cohort", "Samples"]
+__all__ = [
+    "BODY",
+    "COLUMNS",
+    "SCHEMA_VERSION",
+    "TUMOUR",
+    "TUMOUR_FREE",
+    "UNLABELLED",
+    "Cohort",
+    "Samples",
+    "summary_of",
+]
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 BODY = "body"
 """The mask of the brain or body; every other mask is a part of the lesion."""
 
@@ -27,6 +37,8 @@ COLUMNS: Mapping[str, type] = {
     "patient": str,
     "scan": str,  # which scan of the patient: one has several where there are several time points
     "site": str,
+    "modality": str,  # "MR", "CT" or "OT"
+    "unit": str,  # of the scanner's values: "HU" or "arbitrary"
     "label": str,  # class of the sample: "tumour", "tumour-free", or what the source says
     "split": str,  # "train", "validation", "test", or "" before a split
     "fold": int,  # 0 … k−1, or −1
@@ -82,7 +94,9 @@ class Cohort:
     mask_names: tuple[str, ...]
     """``body`` first, then the parts of the lesion."""
     unit: str
+    """Of all samples; where they differ, the sorted values joined by "+": ``HU+arbitrary``. The table has each."""
     modality: str
+    """Of all samples, as ``unit``: ``CT+MR``."""
     conditions: tuple[str, ...]
     """Synthetic only: the channels (``mask`` among them) that the images were made from; empty when from noise."""
     lineages: Mapping[str, Lineage]
@@ -137,10 +151,18 @@ class Cohort:
     def select(self, rows: NDArray[np.intp]) -> Self:
         """The given samples only, copied into memory."""
         rows = np.asarray(rows)
+        table = {name: column[rows] for name, column in self.table.items()}
         return replace(
             self,
             path=None,
-            table={name: column[rows] for name, column in self.table.items()},
+            table=table,
+            unit=summary_of(table["unit"].tolist()) or self.unit,
+            modality=summary_of(table["modality"].tolist()) or self.modality,
             images=np.array(self.images[rows]),
             masks=np.array(self.masks[rows]),
         )
+
+
+def summary_of(values: Iterable[str]) -> str:
+    """The one value that all share, or the sorted values joined by "+" (``CT+MR``)."""
+    return "+".join(sorted(set(values)))

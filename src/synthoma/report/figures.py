@@ -10,9 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from synthoma.records import Measurement
-from synthoma.report.content import LogLine
 
-__all__ = ["Chart", "curve_charts", "interval_chart", "learning_charts"]
+__all__ = ["Chart", "Line", "chart", "curve_charts", "interval_chart"]
 
 MAIN, INK, MUTED, RULE = "#0b5563", "#1b2226", "#55606a", "#c9d0d6"
 OTHERS = ("#b4581a", "#6a4c93", "#5b7a1e", "#9b2c4a", "#4a6fa5", "#7a6a3a")
@@ -30,43 +29,14 @@ class Chart:
 
 
 @dataclass(frozen=True)
-class _Line:
+class Line:
+    """One line of a chart."""
+
     name: str
     x: Sequence[float]
     y: Sequence[float]
     best: int | None = None
     """Position of the point to mark."""
-
-
-def learning_charts(log: Sequence[LogLine], variants: Mapping[str, Sequence[LogLine]]) -> list[Chart]:
-    """Losses, validation SSIM and PSNR, learning rate, speed and the share of time spent waiting for data."""
-    train = _by_epoch([entry for entry in log if entry.get("kind") == "train"])
-    losses = sorted({name for entry in train for name in entry.get("losses", {})})
-    runs = {"this run": log, **variants}
-    charts = [
-        _chart(
-            [_Line(name, *_series(train, "losses", name)) for name in losses],
-            "Losses, mean of each epoch", "epoch", "loss (log scale)", log_scale=True,
-        ),
-        _chart(
-            [_validation(name, run, "ssim") for name, run in runs.items()],
-            "SSIM, validation patients", "epoch", "SSIM",
-        ),
-        _chart(
-            [_validation(name, run, "psnr_db") for name, run in runs.items()],
-            "PSNR, validation patients", "epoch", "PSNR (dB)",
-        ),
-        _chart(
-            [_Line("", *_series(train, "learning_rate", scale=1e4))],
-            "Learning rate", "epoch", "learning rate (10⁻⁴)", zero=True,
-        ),
-        _chart([_Line("", *_series(train, "images_per_second"))], "Speed", "epoch", "images per second", zero=True),
-        _chart(
-            [_Line("", *_series(train, "data_wait_share", scale=100))],
-            "Time spent waiting for data", "epoch", "% of time", zero=True,
-        ),
-    ]  # fmt: skip
-    return [chart for chart in charts if chart is not None]
 
 
 def curve_charts(curves: Mapping[str, Any]) -> tuple[list[Chart], list[str]]:
@@ -81,11 +51,11 @@ def curve_charts(curves: Mapping[str, Any]) -> tuple[list[Chart], list[str]]:
         if name in axes or not isinstance(curve, Mapping):
             continue
         beside = {key.removeprefix(f"{name}_"): x for key, x in axes.items() if key.startswith(f"{name}_")}
-        chart = _curve_chart(name, {**beside, **curve})
-        if chart is None:
+        drawn = _curve_chart(name, {**beside, **curve})
+        if drawn is None:
             left.append(name)
         else:
-            charts.append(chart)
+            charts.append(drawn)
     left += [name for name, values in curves.items() if name not in axes and not isinstance(values, Mapping)]
     return charts, left
 
@@ -96,12 +66,12 @@ def _curve_chart(name: str, curve: Mapping[str, Any]) -> Chart | None:
     (axis, x), *arms = curve.items()
     if not all(_is_numbers(y) and len(y) == len(x) for y in (x, *(y for _, y in arms))):
         return None
-    lines = [_Line(str(arm), x, y) for arm, y in arms]
+    lines = [Line(str(arm), x, y) for arm, y in arms]
     values = [v for line in lines for v in line.y if v is not None and v > 0]
     wide = bool(values) and max(values) > 100 * min(values)
     title, words = name.replace("-", " ").replace("_", " "), str(axis).replace("_", " ")
     y_label = f"{title} (log scale)" if wide else title
-    return _chart(lines, title[:1].upper() + title[1:], words, y_label, log_scale=wide, width=4.2)
+    return chart(lines, title[:1].upper() + title[1:], words, y_label, log_scale=wide, width=4.2)
 
 
 def interval_chart(measurements: Sequence[Measurement], main: str, title: str, unit: str) -> Chart | None:
@@ -129,8 +99,8 @@ def interval_chart(measurements: Sequence[Measurement], main: str, title: str, u
     return Chart(_svg(figure), f"{title}, value and 95 % interval by arm: {said}", title)
 
 
-def _chart(
-    lines: Sequence[_Line | None],
+def chart(
+    lines: Sequence[Line | None],
     title: str,
     x_label: str,
     y_label: str,
@@ -139,11 +109,19 @@ def _chart(
     zero: bool = False,
     width: float = 3.5,
 ) -> Chart | None:
+    """Lines over one horizontal axis; those without a value are left out, and without any there is no chart.
+
+    Args:
+        log_scale: where all values are positive.
+        zero: whether the vertical axis begins at 0.
+        width: inches.
+    """
     drawn = [line for line in lines if line is not None and len(line.x)]
     if not drawn:
         return None
     named = len(drawn) > 1 or drawn[0].best is not None
-    columns = 2 if any(line.best is not None for line in drawn) else 3
+    wide = any(line.best is not None or len(line.name) > 13 for line in drawn)
+    columns = 2 if wide else 3
     figure, axes = _axes(
         height=2.15 + (0.2 * math.ceil(len(drawn) / columns) if named else 0.0), left=0.62, width=width
     )
@@ -187,58 +165,17 @@ def _plain_log_ticks(axes: Any) -> None:
     axes.yaxis.set_minor_formatter(NullFormatter())
 
 
-def _named(line: _Line) -> str:
+def _named(line: Line) -> str:
     name = _plain(line.name, 40)
     return name if line.best is None else f"{name}, best {line.y[line.best]:.4g}"
 
 
-def _said(line: _Line) -> str:
+def _said(line: Line) -> str:
     finite = [value for value in line.y if value is not None and math.isfinite(value)]
     if not finite:
         return f"{line.name}: no finite value"
     best = "" if line.best is None else f", best {line.y[line.best]:.3g} at epoch {line.x[line.best]:g}"
     return f"{line.name or 'line'} from {finite[0]:.3g} to {finite[-1]:.3g}{best}"
-
-
-def _by_epoch(entries: Sequence[LogLine]) -> list[LogLine]:
-    """Means over each epoch, so that a long run's figure stays small."""
-    groups: dict[float, list[LogLine]] = {}
-    for entry in entries:
-        groups.setdefault(entry.get("epoch", 0), []).append(entry)
-    result: list[LogLine] = []
-    for epoch, group in sorted(groups.items()):
-        row: dict[str, Any] = {"epoch": epoch, "losses": {}}
-        for key in ("learning_rate", "images_per_second", "data_wait_share"):
-            row[key] = _mean([entry.get(key) for entry in group])
-        for name in dict.fromkeys(name for entry in group for name in entry.get("losses", {})):
-            row["losses"][name] = _mean([entry.get("losses", {}).get(name) for entry in group])
-        result.append(row)
-    return result
-
-
-def _mean(values: Sequence[Any]) -> float | None:
-    numbers = [float(value) for value in values if isinstance(value, int | float) and math.isfinite(value)]
-    return sum(numbers) / len(numbers) if numbers else None
-
-
-def _series(entries: Sequence[LogLine], *keys: str, scale: float = 1.0) -> tuple[list[float], list[float]]:
-    x, y = [], []
-    for entry in entries:
-        value: Any = entry
-        for key in keys:
-            value = value.get(key) if isinstance(value, Mapping) else None
-        if isinstance(value, int | float) and math.isfinite(value):
-            x.append(entry.get("epoch", 0))
-            y.append(value * scale)
-    return x, y
-
-
-def _validation(name: str, log: Sequence[LogLine], key: str) -> _Line:
-    entries = [e for e in log if e.get("kind") == "validation" and isinstance(e.get(key), int | float)]
-    entries = [entry for entry in entries if math.isfinite(entry[key])]
-    best = [at for at, entry in enumerate(entries) if entry.get("best")]
-    # The log marks each new best; the last mark is the checkpoint that was kept.
-    return _Line(name, [e["epoch"] for e in entries], [e[key] for e in entries], best[-1] if best else None)
 
 
 def _is_numbers(values: Any) -> bool:

@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 
 from synthoma.errors import CohortError, describe
 from synthoma.records import Cohort
-from synthoma.report.pictures import Frame, Picture, difference_picture, grey_picture, plane_index
+from synthoma.report.pictures import Frame, Picture, difference_picture, grey_picture
+from synthoma.report.shown import flat, frame_of, label, plane_of, real_picture, region_of, slice_text, who
 from synthoma.similarity import psnr_db, ssim
 
-__all__ = ["EDITS", "Gallery", "Row", "edit_gallery", "label", "real_strip", "reconstruction_galleries", "spread_ranks"]
+__all__ = ["EDITS", "Gallery", "Row", "edit_gallery", "real_strip", "reconstruction_galleries", "spread_ranks"]
 
 Array = NDArray[Any]
 
@@ -45,6 +46,10 @@ class Gallery:
     columns: tuple[str, ...]
     rows: tuple[Row, ...]
     differences: bool = False
+    heading: str = "Patient"
+    """Of the column of row headings."""
+    whole_zoom: bool = True
+    """Whether a pixel is shown as a whole number of them; else pictures are as wide as the page lets them be."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +94,7 @@ def _reconstruction(real: Cohort, made: Cohort, rivals: Mapping[str, Cohort], ta
         return None
     pairs.sort(key=lambda pair: (-pair.ssim, str(real.table["id"][pair.row])))
     ranks = spread_ranks([str(real.table["patient"][pair.row]) for pair in pairs], ROWS)
-    frame = _frame(real, [pairs[rank].row for rank in ranks])
+    frame = frame_of(real, [pairs[rank].row for rank in ranks])
     conditions = [name for name in made.conditions if name in real.channels]
     rows = []
     for rank in ranks:
@@ -97,7 +102,7 @@ def _reconstruction(real: Cohort, made: Cohort, rivals: Mapping[str, Cohort], ta
         standing = {0: "best", (len(pairs) - 1) // 2: "median", len(pairs) - 1: "worst"}.get(rank, "")
         pictures = _pair_pictures(real, {main: made, **rivals}, pair, target, conditions, frame)
         place = f"rank {rank + 1} of {len(pairs)}" + (f" · {standing}" if standing and len(pairs) > 2 else "")
-        rows.append(Row(f"{real.table['patient'][pair.row]}", (_slice(real, pair.row), place), tuple(pictures)))
+        rows.append(Row(f"{real.table['patient'][pair.row]}", (slice_text(real, pair.row), place), tuple(pictures)))
     patients = len({str(real.table["patient"][pair.row]) for pair in pairs})
     rule = (
         f"Not cherry-picked: all {len(pairs)} images of {patients} {split} patients were ordered by SSIM over the "
@@ -134,7 +139,7 @@ def _pairs(real: Cohort, made: Cohort, rivals: Mapping[str, Cohort], target: str
     pairs = []
     for row, i in test or found:
         x, y = real.channel(target)[row], made.channel(target)[i]
-        body = _region(real, row)
+        body = region_of(real, row)
         beside = {name: rows[key] for name, rows in others.items() if (key := str(real.table["id"][row])) in rows}
         pairs.append(_Pair(row, {"": i, **beside}, ssim(x, y, DATA_RANGE, body), psnr_db(x, y, DATA_RANGE, body)))
     return pairs, split
@@ -152,11 +157,11 @@ def _pair_pictures(
     conditions: Sequence[str],
     frame: Frame,
 ) -> list[Picture]:
-    row, who = pair.row, _who(real, pair.row)
-    z = _plane(real, row)
-    lesion, body = _flat(real.lesion(row), z), _region(real, row)
-    pictures = [_real_picture(real, row, name, frame) for name in conditions]
-    pictures.append(_real_picture(real, row, target, frame))
+    row, whose = pair.row, who(real, pair.row)
+    z = plane_of(real, row)
+    lesion, body = flat(real.lesion(row), z), region_of(real, row)
+    pictures = [real_picture(real, row, name, frame) for name in conditions]
+    pictures.append(real_picture(real, row, target, frame))
     truth = real.channel(target)[row]
     main, *rest = cohorts
     for name in (main, *(name for name in rest if name in _shared(cohorts, target))):
@@ -167,11 +172,11 @@ def _pair_pictures(
         image = cohorts[name].channel(target)[position]
         scores = (ssim(truth, image, DATA_RANGE, body), psnr_db(truth, image, DATA_RANGE, body))
         caption = f"SSIM {scores[0]:.3f} · " + ("identical" if math.isinf(scores[1]) else f"{scores[1]:.1f} dB")
-        alt = f"{label(target)} made by {name} for {who}; {caption} over the body"
-        pictures.append(grey_picture(_flat(image, z), frame, alt, lesion, caption))
+        alt = f"{label(target)} made by {name} for {whose}; {caption} over the body"
+        pictures.append(grey_picture(flat(image, z), frame, alt, lesion, caption))
     made = cohorts[main].channel(target)[pair.made[""]]
-    alt = f"absolute difference of the real and the synthetic {label(target)} of {who}"
-    pictures.append(difference_picture(_flat(truth, z), _flat(made, z), frame, alt, lesion))
+    alt = f"absolute difference of the real and the synthetic {label(target)} of {whose}"
+    pictures.append(difference_picture(flat(truth, z), flat(made, z), frame, alt, lesion))
     return pictures
 
 
@@ -185,28 +190,28 @@ def edit_gallery(real: Cohort, made: Cohort, method: str) -> Gallery | None:
         return None
     shown = [order[round(at)] for at in np.linspace(0, len(order) - 1, min(EDIT_ROWS, len(order)))]
     origins = {i: _origins(real, made, i, where) for i in shown}
-    frame = _frame(real, [row for rows in origins.values() for row in rows])
+    frame = frame_of(real, [row for rows in origins.values() for row in rows])
     donors = method == "transplant" and all(len(rows) > 1 for rows in origins.values())
     conditions = [name for name in made.conditions if name in real.channels]
     targets = [name for name in made.channels if name in real.channels]
     rows = []
     for i in shown:
         host, donor = origins[i][0], origins[i][-1]
-        z = _plane(made, i)
-        wanted = _flat(made.lesion(i) if method == "transplant" else real.lesion(host), z)
+        z = plane_of(made, i) if method == "transplant" else plane_of(real, host)
+        wanted = flat(made.lesion(i) if method == "transplant" else real.lesion(host), z)
         pictures = [
-            _real_picture(real, donor, name, frame) for name in made.channels if donors and name in real.channels
+            real_picture(real, donor, name, frame) for name in made.channels if donors and name in real.channels
         ]
         for name in dict.fromkeys([*conditions, *targets]):
-            alt = f"real {label(name)} of {_who(real, host)}"
-            pictures.append(grey_picture(_flat(real.channel(name)[host], z), frame, alt, wanted))
+            alt = f"real {label(name)} of {who(real, host)}"
+            pictures.append(grey_picture(flat(real.channel(name)[host], z), frame, alt, wanted))
         for name in made.channels:
-            image = _flat(made.channel(name)[i], z)
-            alt = f"synthetic {label(name)}, {method}, from {_who(real, host)}"
+            image = flat(made.channel(name)[i], z)
+            alt = f"synthetic {label(name)}, {method}, from {who(real, host)}"
             pictures.append(grey_picture(image, frame, alt, wanted))
-        details = [_slice(real, host)]
+        details = [slice_text(real, host, z)]
         if donors:
-            details.append(f"lesion of {real.table['patient'][donor]}, {_slice(real, donor)}")
+            details.append(f"lesion of {real.table['patient'][donor]}, {slice_text(real, donor)}")
         rows.append(Row(str(real.table["patient"][host]), tuple(details), tuple(pictures)))
     rule = f"Not cherry-picked: {len(shown)} of {len(made)} images, at equal steps in the order of their names."
     columns = [f"{label(name)}, lesion's donor" for name in targets if donors]
@@ -227,70 +232,34 @@ _EDIT_CAPTIONS = {
 
 
 def real_strip(real: Cohort) -> Gallery | None:
-    """All channels of one training sample a site (three sites at most): the largest lesion, the first by name."""
+    """All channels of one training sample a site and modality (four at most): the largest lesion, the first by name."""
     rows: list[int] = []
     training = real.rows(split="train")
     pool = training if len(training) else np.arange(len(real))
-    for site in sorted({str(real.table["site"][row]) for row in pool})[:3]:
-        here = [int(row) for row in pool if real.table["site"][row] == site]
+    names = ["site"] + ["modality"] * (len(set(real.table["modality"].tolist())) > 1)
+    keys = list(zip(*(real.table[name].tolist() for name in names), strict=True))
+    for key in sorted({keys[row] for row in pool})[:4]:
+        here = [int(row) for row in pool if keys[row] == key]
         rows.append(max(here, key=lambda row: (int(real.lesion(row).sum()), -row)))
     if not rows:
         return None
-    frame = _frame(real, rows)
+    frame = frame_of(real, rows)
     shown = tuple(
         Row(
             str(real.table["patient"][row]),
-            tuple(part for part in (str(real.table["site"][row]), _slice(real, row)) if part),
-            tuple(_real_picture(real, row, name, frame) for name in real.channels),
+            tuple(part for part in (*dict.fromkeys(map(str, keys[row])), slice_text(real, row)) if part),
+            tuple(real_picture(real, row, name, frame) for name in real.channels),
         )
         for row in rows
     )
-    rule = "Of each site the training image with the largest lesion. Grey values as prepared, −1 black to 1 white."
+    rule = (
+        "Of each site and modality the training image with the largest lesion. Grey values as prepared, −1 black to 1 "
+        "white."
+    )
     return Gallery("Prepared images", rule, tuple(label(name) for name in real.channels), shown)
-
-
-def label(channel: str) -> str:
-    """A channel's name as the field writes it: ``t1ce`` → ``T1ce``, ``flair`` → ``FLAIR``."""
-    known = {"t1": "T1", "t1ce": "T1ce", "t2": "T2", "flair": "FLAIR", "ct": "CT"}
-    return known.get(channel, channel)
 
 
 def _origins(real: Cohort, made: Cohort, i: int, where: Mapping[str, int]) -> list[int]:
     """Rows of the real samples that ``made[i]`` came from: first the one whose anatomy it keeps."""
     rows = [where[part] for part in str(made.table["made_from"][i]).split(";") if part in where]
     return sorted(rows, key=lambda row: real.table["patient"][row] != made.table["patient"][i])
-
-
-def _real_picture(real: Cohort, row: int, channel: str, frame: Frame) -> Picture:
-    z = _plane(real, row)
-    alt = f"real {label(channel)} of {_who(real, row)}"
-    return grey_picture(_flat(real.channel(channel)[row], z), frame, alt, _flat(real.lesion(row), z))
-
-
-def _plane(cohort: Cohort, row: int) -> int:
-    """The slice to show of a 3D sample; of no meaning for a 2D one."""
-    return plane_index(cohort.lesion(row), _region(cohort, row)) if cohort.images.ndim == 5 else 0
-
-
-def _flat(array: Array, z: int) -> Array:
-    return array[z] if array.ndim == 3 else array
-
-
-def _region(cohort: Cohort, row: int) -> NDArray[np.bool_]:
-    """The body; where its mask is empty or absent, the whole frame."""
-    if "body" in cohort.mask_names and (body := cohort.body(row)).any():
-        return body
-    return np.ones(cohort.images.shape[2:], dtype=bool)
-
-
-def _frame(cohort: Cohort, rows: Sequence[int]) -> Frame:
-    bodies = [_region(cohort, row) for row in rows]
-    return Frame.around(np.stack([body.any(axis=0) if body.ndim == 3 else body for body in bodies]))
-
-
-def _who(cohort: Cohort, row: int) -> str:
-    return f"patient {cohort.table['patient'][row]}, {_slice(cohort, row)}"
-
-
-def _slice(cohort: Cohort, row: int) -> str:
-    return f"slice {cohort.table['slice'][row]}"

@@ -11,6 +11,10 @@ from synthoma.report.tables import Cell, Table
 
 __all__ = [
     "FAMILIES",
+    "FLOOR_OF",
+    "MAIN_ARMS",
+    "SOURCE_OF",
+    "UNTRANSLATED",
     "Methods",
     "beside",
     "every_measurement",
@@ -33,6 +37,7 @@ FAMILIES: Mapping[str, tuple[str, tuple[str, ...]]] = {
         "Structure",
         ("spectrum", "spectral", "checkerboard", "dice", "lesion", "high-frequency", "energy", "sharpness", "slice"),
     ),
+    "recognition": ("Recognition: what a classifier of real images takes them for", ("recogni",)),
     "utility": (
         "Utility: a classifier",
         ("accuracy", "balanced-accuracy", "auc", "f1", "precision", "recall", "specificity", "sensitivity", "brier"),
@@ -46,14 +51,19 @@ FAMILIES: Mapping[str, tuple[str, tuple[str, ...]]] = {
 }
 """Family → its heading, and how the names of its measurements begin. What fits nowhere is shown under *other*."""
 
-MAIN_ARMS = ("synthetic", "reconstruct", "gan")
+MAIN_ARMS = ("synthetic", "reconstruct", "gan", "translate", "back", "sample")
 BASELINES = ("source", "least", "mean")
 ACRONYMS = ("ssim", "psnr", "mae", "mse", "nrmse", "kid", "fid", "auc", "hu", "db", "f1")
-_WITHOUT_MAIN = ("utility", "clipping")
+_WITHOUT_MAIN = ("utility", "clipping", "recognition")
 """Families whose arms are no competitors of the GAN."""
+_WITHOUT_BEST = ("clipping", "recognition")
+"""Families whose arms do not compete at all: real images stand there for what can be reached."""
+_BY_COMPARED = ("similarity", "recognition")
+"""Families with a table for each thing that is compared with: what stands in two of them has nothing in common."""
 MOST_COLUMNS = 5
 """Measures in one table; more are shown in several, so that a page of A4 holds them."""
 FLOOR_OF = "floor of "
+SOURCE_OF, UNTRANSLATED = "source of ", " (untranslated)"
 _KINDS = ("value", "difference", "median")
 _REGIONS = ("body", "frame", "lesion")
 
@@ -119,10 +129,14 @@ def family_tables(family: str, measurements: Sequence[Measurement], methods: Met
     """The tables of one family: values, then differences, then medians; each the body first; wide ones in parts."""
     members = [m for m in measurements if family_of(m) == family]
     order = {region: at for at, region in enumerate(_REGIONS)}
-    groups = sorted({(_kind(m), m.region) for m in members}, key=lambda g: (_KINDS.index(g[0]), order.get(g[1], 9), g))
+
+    def place(m: Measurement) -> tuple[str, str, str]:
+        return _kind(m), m.region, m.compared if family in _BY_COMPARED and _kind(m) != "difference" else ""
+
+    groups = sorted(dict.fromkeys(map(place, members)), key=lambda g: (_KINDS.index(g[0]), order.get(g[1], 9), g[1]))
     tables = []
-    for kind, region in groups:
-        group = [m for m in members if (_kind(m), m.region) == (kind, region)]
+    for kind, region, compared in groups:
+        group = [m for m in members if place(m) == (kind, region, compared)]
         for names in _alike(group):
             parts = -(-len(names) // MOST_COLUMNS)
             width = -(-len(names) // parts)
@@ -147,7 +161,7 @@ def _pivot(family: str, kind: str, region: str, members: Sequence[Measurement], 
     main = main_arm(members)
     keys = list(dict.fromkeys((m.arm, m.compared) for m in members))
     # An arm's floor stands below it, the GAN's arm first, the baselines last.
-    owners = {key: key[1].removeprefix(FLOOR_OF) if key[1].startswith(FLOOR_OF) else key[0] for key in keys}
+    owners = {key: _owner(*key) for key in keys}
     keys.sort(key=lambda key: (owners[key] != main, is_baseline(owners[key]), _is_floor(family, key[0])))
     arms = list(dict.fromkeys(owners[key] for key in keys))
     keys.sort(key=lambda key: arms.index(owners[key]))
@@ -161,7 +175,8 @@ def _pivot(family: str, kind: str, region: str, members: Sequence[Measurement], 
         rows.append((heading, *cells, ", ".join(dict.fromkeys(f"{m.n_patients} ({m.n_images})" for m in here))))
     where = {"body": "over the body", "lesion": "over the lesion", "frame": "over the whole frame", "": ""}
     said = ["differences" if kind == "difference" else "", where.get(region, f"over {region}")]
-    said += [f"against {next(iter(compared))}" if len(compared) == 1 and kind != "difference" else ""]
+    how = "by" if family == "recognition" else "against"
+    said += [f"{how} {next(iter(compared))}" if len(compared) == 1 and kind != "difference" else ""]
     said += ["median over patients" if kind == "median" else ""]
     caption = ", ".join(text for text in said if text) or "by arm"
     columns = [_heading(next(m for m in members if m.name == name)) for name in names]
@@ -169,6 +184,13 @@ def _pivot(family: str, kind: str, region: str, members: Sequence[Measurement], 
     main_row = 0 if kind != "difference" and family not in _WITHOUT_MAIN and keys[0][0] == main else -1
     caption = caption[:1].upper() + caption[1:]
     return Table(caption, tuple(columns), tuple(rows), main_row=main_row, minor=kind == "median")
+
+
+def _owner(arm: str, against: str) -> str:
+    """The arm below which a row stands: a floor's and a source's own, else itself."""
+    if against.startswith(FLOOR_OF):
+        return against.removeprefix(FLOOR_OF)
+    return arm.removeprefix(SOURCE_OF).removesuffix(UNTRANSLATED) if arm.endswith(UNTRANSLATED) else arm
 
 
 def _row_heading(arm: str, against: str, kind: str, *, several: bool) -> str:
@@ -190,7 +212,7 @@ def _cell(
     if _kind(m) == "difference":
         flag = "worse" if worse_than(m, [replace(m, arm="none", value=0.0)]) else ""
         sign = "+" if (m.value or 0) > 0 else ""
-    elif others and m.better and m.value is not None and not _is_floor(family, m.arm):
+    elif others and family not in _WITHOUT_BEST and m.better and m.value is not None and not _is_floor(family, m.arm):
         losers = worse_than(m, others)
         best = not losers and any(worse_than(other, [m]) for other in others)  # where all are equal, none is
         if losers and m.arm == main and family not in _WITHOUT_MAIN:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,8 @@ PAGE_WIDTH = 1040
 ROW_HEADER = 132
 """Width of a gallery's row headings, and the gap between pictures."""
 GAP = 6
+MOST_VERDICTS = 12
+"""With more, those on other cohorts than the one that the page is about are folded away."""
 WIDEST = 220
 """No picture is made larger than this."""
 
@@ -64,22 +67,14 @@ def _render(content: ReportContent) -> str:
 
 def _parts(content: ReportContent) -> dict[str, Any]:
     """What the template shows, ready made; it only arranges."""
-    from synthoma.report import figures, gallery, measures, tables, words
+    from synthoma.report import figures, gallery, learning, measures, sections, tables, terms, words
     from synthoma.report.pictures import DIFFERENCE_TOP, colour_bar
 
     real, measurements = content.real, content.measurements
     methods = measures.Methods.of(measurements)
     settings, settings_note = tables.settings_table(content.recipe_yaml)
-    made = content.synthetic.get("reconstruct")
-    paired = {name: cohort for name, cohort in content.synthetic.items() if (cohort.table["reference"] != "").any()}
-    rivals = {name: cohort for name, cohort in paired.items() if name != "reconstruct"}
-    edits = [
-        shown
-        for method in gallery.EDITS
-        if method in content.synthetic
-        and (shown := gallery.edit_gallery(real, content.synthetic[method], method)) is not None
-    ]
     curves, curves_left = figures.curve_charts(content.curves)
+    verdicts, other_verdicts = _verdicts(content)
     families = {
         title: found
         for family, (title, _) in measures.FAMILIES.items()
@@ -88,9 +83,11 @@ def _parts(content: ReportContent) -> dict[str, Any]:
     return {
         "recipe_hash": text_sha256(content.recipe_yaml)[:16] if content.recipe_yaml else "",
         "head_numbers": words.head_numbers(content),
+        "unjudged": words.unjudged(content),
         "summary": words.summary(content),
         "standing_warnings": words.standing_warnings(content),
-        "verdicts": [{**verdict, "kind": _verdict_kind(verdict.get("verdict", ""))} for verdict in content.verdicts],
+        "verdicts": verdicts,
+        "other_verdicts": other_verdicts,
         "headline_charts": _headline_charts(content),
         "cohort_table": tables.cohort_table(real),
         "channel_table": tables.channel_table(real),
@@ -98,33 +95,55 @@ def _parts(content: ReportContent) -> dict[str, Any]:
         "settings": settings,
         "settings_note": settings_note,
         "lineage": tables.lineage_table({"real": real, **content.synthetic}),
-        "reconstructions": gallery.reconstruction_galleries(real, made, rivals) if made is not None else [],
-        "edits": edits,
+        "galleries": sections.sections(real, content.synthetic),
         "colour_bar": colour_bar(),
         "difference_top": DIFFERENCE_TOP,
-        "learning": figures.learning_charts(content.log, content.variants),
+        "learning": learning.learning_charts(content.log, content.variants),
         "curves": curves,
         "curves_left": curves_left,
         "families": families,
         "methods": methods.numbers,
         "every": measures.every_measurement(measurements, methods),
-        "definitions": words.definitions(content),
-        "references": words.references(measurements),
+        "definitions": terms.definitions(content),
+        "references": terms.references(content),
     }
 
 
 def _headline_charts(content: ReportContent) -> list[Any]:
-    from synthoma.report import figures, measures
+    """Every arm that was measured as the headline was, and its floor, for the measures that the page begins with."""
+    from synthoma.report import figures, measures, words
 
     charts = []
-    main = measures.main_arm(content.measurements)
-    for name in ("ssim", "psnr"):
-        rows = [m for m in content.measurements if m.name == name and m.region == "body"]
-        rows.sort(key=lambda m: (m.arm != main, measures.is_baseline(m.arm)))
-        title = f"{measures.measure_label(name)} over the body, test patients"
+    names = [(name, region) for name, region in words.headlines(content) if not name.startswith("recogni")]
+    for name, region in dict.fromkeys([*names, ("frechet-distance", "frame")][:2]):
+        main = words.headline(content, name, region)
+        arm, compared = (main.arm, main.compared) if main else (measures.main_arm(content.measurements), None)
+        rows = [
+            m
+            for m in content.measurements
+            if (m.name, m.region) == (name, region)
+            and (compared is None or m.compared in (compared, f"{measures.FLOOR_OF}{arm}"))
+        ]
+        rows.sort(key=lambda m: (m.arm != arm, measures.is_baseline(m.arm)))
+        short = {f"{measures.SOURCE_OF}{arm}{measures.UNTRANSLATED}": "untranslated source"}
+        rows = [replace(m, arm=short.get(m.arm, m.arm)) for m in rows]
         unit = measures.measure_label(name) + (" (dB)" if name == "psnr" else "")
-        charts.append(figures.interval_chart(rows, main, title, unit))
+        place = " over the body, test patients" if region == "body" else ", whole images"
+        charts.append(figures.interval_chart(rows, arm, measures.measure_label(name) + place, unit))
     return [chart for chart in charts if chart is not None]
+
+
+def _verdicts(content: ReportContent) -> tuple[list[dict[str, str]], list[dict[str, str]]]:
+    """All verdicts; where there are many, apart from those on cohorts that the page is not about."""
+    from synthoma.report.arms import main_cohort
+
+    everything = [{**verdict, "kind": _verdict_kind(verdict.get("verdict", ""))} for verdict in content.verdicts]
+    main = main_cohort(content.synthetic)
+    if len(everything) <= MOST_VERDICTS or main is None:
+        return everything, []
+    others = tuple(f"{name} " for name in content.synthetic if name != main[0])
+    aside = [verdict for verdict in everything if verdict.get("claim", "").startswith(others)] if others else []
+    return [verdict for verdict in everything if verdict not in aside], aside
 
 
 def _verdict_kind(verdict: str) -> str:
@@ -135,7 +154,9 @@ def _verdict_kind(verdict: str) -> str:
     return "no" if text.startswith("not supported") else "unknown"
 
 
-def picture_width(columns: int, pixels: int) -> int:
+def picture_width(columns: int, pixels: int, whole: bool = True) -> int:
     """Width of a gallery's pictures in CSS pixels: a whole multiple of their pixels if ``columns`` of them then fit."""
     room = (PAGE_WIDTH - ROW_HEADER) // max(columns, 1) - GAP
+    if not whole:
+        return min(room, WIDEST)
     return pixels * max(1, min(room, WIDEST) // max(pixels, 1)) if pixels <= room else room

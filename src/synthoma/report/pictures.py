@@ -37,6 +37,8 @@ class Picture:
     outline: str = ""
     """SVG path of the lesion's outline, in pixels of the picture; empty for none."""
     caption: str = ""
+    aspect: float = 1.0
+    """Height over width of a pixel in the patient."""
 
 
 @dataclass(frozen=True)
@@ -47,20 +49,23 @@ class Frame:
     bottom: int
     left: int
     right: int
+    aspect: float = 1.0
+    """Height over width of a pixel in the patient."""
 
     @classmethod
-    def around(cls, masks: Array, margin: int = 3) -> Frame:
+    def around(cls, masks: Array, margin: int = 3, aspect: float = 1.0) -> Frame:
         """The box around everything set in ``masks`` (n, y, x), with a margin; the whole plane if nothing is."""
         union: NDArray[np.bool_] = np.logical_or.reduce(np.asarray(masks, dtype=bool), axis=0)
         height, width = union.shape
         rows, columns = np.flatnonzero(union.any(axis=1)), np.flatnonzero(union.any(axis=0))
         if not len(rows):
-            return cls(0, height, 0, width)
+            return cls(0, height, 0, width, aspect)
         return cls(
             max(0, int(rows[0]) - margin),
             min(height, int(rows[-1]) + 1 + margin),
             max(0, int(columns[0]) - margin),
             min(width, int(columns[-1]) + 1 + margin),
+            aspect,
         )
 
     @property
@@ -93,7 +98,7 @@ def grey_picture(image: Array, frame: Frame, alt: str, lesion: Array | None = No
     part = frame.cut(image)
     pixels = np.round(np.clip((part + 1) / 2, 0, 1) * 255).astype(np.uint8)
     outline = "" if lesion is None else _outline(frame.cut(lesion))
-    return Picture(_png(pixels), pixels.shape[1], pixels.shape[0], alt, outline, caption)
+    return Picture(_png(pixels), pixels.shape[1], pixels.shape[0], alt, outline, caption, frame.aspect)
 
 
 def difference_picture(x: Array, y: Array, frame: Frame, alt: str, lesion: Array | None = None) -> Picture:
@@ -101,7 +106,7 @@ def difference_picture(x: Array, y: Array, frame: Frame, alt: str, lesion: Array
     share = np.clip(frame.cut(np.abs(np.asarray(x, np.float64) - np.asarray(y, np.float64))) / DIFFERENCE_TOP, 0, 1)
     pixels = np.round(share * 255).astype(np.uint8)
     outline = "" if lesion is None else _outline(frame.cut(lesion))
-    return Picture(_png(pixels, palette=True), pixels.shape[1], pixels.shape[0], alt, outline)
+    return Picture(_png(pixels, palette=True), pixels.shape[1], pixels.shape[0], alt, outline, aspect=frame.aspect)
 
 
 def colour_bar() -> Picture:

@@ -48,21 +48,23 @@ class Table:
 
 
 def cohort_table(real: Cohort) -> Table:
-    """Patients and images by split, site and label, with a total."""
-    table = {name: np.asarray(real.table[name]).astype(str) for name in ("split", "site", "label", "patient")}
-    keys = list(zip(table["split"], table["site"], table["label"], strict=True))
+    """Patients and images by split, site and label, and by modality where there are several; with a total."""
+    columns = ["split", "site", "label"]
+    if len(set(real.table["modality"].tolist())) > 1:
+        columns.insert(2, "modality")
+    table = {name: np.asarray(real.table[name]).astype(str) for name in (*columns, "patient")}
+    keys = list(zip(*(table[name] for name in columns), strict=True))
     order = {name: at for at, name in enumerate(SPLITS)}
     rows: list[tuple[Cell | str, ...]] = []
-    for key in sorted(set(keys), key=lambda k: (order.get(str(k[0]), len(order)), k[1], k[2])):
+    for key in sorted(set(keys), key=lambda k: (order.get(str(k[0]), len(order)), *k[1:])):
         here = np.array([k == key for k in keys])
         patients = len(set(table["patient"][here].tolist()))
-        split, site, label = (str(part) or "—" for part in key)
-        rows.append((split if split != "—" else "no split", site, label, f"{patients}", f"{int(here.sum())}"))
-    rows.append(("all", "", "", f"{len(real.patients)}", f"{len(real)}"))
+        split, *others = (str(part) or "—" for part in key)
+        rows.append((split if split != "—" else "no split", *others, f"{patients}", f"{int(here.sum())}"))
+    rows.append(("all", *[""] * (len(columns) - 1), f"{len(real.patients)}", f"{len(real)}"))
     caption = "Patients and images. A patient with images of several labels is counted once in each of their rows."
-    return Table(
-        caption, ("Split", "Site", "Label", "Patients", "Images"), tuple(rows), text_columns=3, emphasis_last=True
-    )
+    headings = (*(name.capitalize() for name in columns), "Patients", "Images")
+    return Table(caption, headings, tuple(rows), text_columns=len(columns), emphasis_last=True)
 
 
 def channel_table(real: Cohort) -> Table:

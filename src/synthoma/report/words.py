@@ -1,25 +1,40 @@
-"""What the report says in sentences: the summary, the verdicts, the standing warnings, definitions, references."""
+"""What the report says in sentences: the summary and the standing warnings."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from synthoma.records import Cohort, Measurement
+from synthoma.report.arms import changes, from_noise, is_paired, is_round_trip, is_translation, main_cohort
 from synthoma.report.content import ReportContent
-from synthoma.report.gallery import label
 from synthoma.report.measures import (
+    FLOOR_OF,
+    MAIN_ARMS,
+    SOURCE_OF,
+    UNTRANSLATED,
     beside,
     family_of,
     format_value,
-    main_arm,
     measure_label,
     worse_than,
 )
+from synthoma.report.shown import label
 
-__all__ = ["HeadNumber", "definitions", "head_numbers", "made_sentence", "references", "standing_warnings", "summary"]
+__all__ = [
+    "HeadNumber",
+    "head_numbers",
+    "headline",
+    "headlines",
+    "made_sentence",
+    "standing_warnings",
+    "summary",
+    "unjudged",
+]
 
-HEADLINES = ("ssim", "psnr")
+RECOGNISED = ("recognised-as-target", "recognition-balanced-accuracy")
 
 
 @dataclass(frozen=True)
@@ -31,8 +46,19 @@ class HeadNumber:
     note: str
 
 
+def headlines(content: ReportContent) -> list[tuple[str, str]]:
+    """(name, region) of the measures that the page begins with, by what kind of images were made."""
+    main = main_cohort(content.synthetic)
+    if main is not None and from_noise(main[1]):
+        return [("frechet-distance", "frame"), ("recognition-balanced-accuracy", "")]
+    if main is not None and is_translation(main[1]):
+        first = ("ssim", "body") if is_paired(main[1]) else ("frechet-distance", "frame")
+        return [first, ("recognised-as-target", "")]
+    return [("ssim", "body"), ("psnr", "body")]
+
+
 def head_numbers(content: ReportContent) -> list[HeadNumber]:
-    """Patients, images, and the GAN's SSIM and PSNR over the body."""
+    """Patients, images, and the two measures that the page begins with."""
     real = content.real
     splits = [f"{len(set(real.table['patient'][rows]))} {split}" for split in ("train", "validation", "test")
               if len(rows := real.rows(split=split))]  # fmt: skip
@@ -41,15 +67,27 @@ def head_numbers(content: ReportContent) -> list[HeadNumber]:
         HeadNumber("Patients", f"{len(real.patients)}", ", ".join(splits) or "no split"),
         HeadNumber("Images", f"{len(real)}", f"real; {made} synthetic"),
     ]
-    for name in HEADLINES:
-        found = _headline(content.measurements, name)
-        title = f"{measure_label(name)} over the body"
+    for name, region in headlines(content):
+        found = headline(content, name, region)
+        title = measure_label(name) + (" over the body" if region == "body" else "")
         if found is None:
             numbers.append(HeadNumber(title, "—", "not available"))
         else:
             unit = f" {found.unit}" if found.unit else ""
             numbers.append(HeadNumber(title, f"{format_value(found.value)}{unit}", _interval_words(found)))
     return numbers
+
+
+def unjudged(content: ReportContent) -> str:
+    """What must stand before everything else where nobody was held out; empty where somebody was."""
+    real = content.real
+    if not content.synthetic or len(real.rows(split="test")) or not (real.table["split"] != "").any():
+        return ""
+    everybody = _count(len(real.patients), "patient")
+    return (
+        f"No patient was held out: the generator was trained on, or chosen by, all {everybody}. Nothing here is "
+        "judged. This run shows that the path works from scans to synthetic images, and no more."
+    )
 
 
 def summary(content: ReportContent) -> list[str]:
@@ -60,11 +98,11 @@ def summary(content: ReportContent) -> list[str]:
         + (f" from {_count(sites, 'site')}" if sites else "")
         + f" ({real.modality}; {', '.join(label(name) for name in real.channels)}) were prepared."
     ]
-    main = content.synthetic.get("reconstruct")
+    main = main_cohort(content.synthetic)
     if main is not None:
-        text.append(made_sentence(main))
-    for name in HEADLINES:
-        found = _headline(content.measurements, name)
+        text.append(made_sentence(main[1], real))
+    for name in ("ssim", "psnr"):
+        found = headline(content, name, "body")
         if found is None:
             continue
         unit = f" {found.unit}" if found.unit else ""
@@ -73,20 +111,70 @@ def summary(content: ReportContent) -> list[str]:
             f"On {_count(found.n_patients, 'test patient')}, over the body, the mean {measure_label(name)} is {value}"
             f" ({_interval_words(found)}){_against(found, beside(found, content.measurements))}."
         )
+    text += [sentence for sentence in (_cycle_sentence(content), *_set_sentences(content)) if sentence]
     if not content.measurements:
-        text.append("Nothing has been measured yet.")
+        text.append("Nothing has been measured." if unjudged(content) else "Nothing has been measured yet.")
     return text
 
 
-def made_sentence(made: Cohort) -> str:
+def made_sentence(made: Cohort, real: Cohort) -> str:
     """What the GAN was shown, what it made, and how many patients it saw."""
     shown = [label(name) if name != "mask" else "the lesion mask" for name in made.conditions]
     seen = max((len(made.lineages[key].patients_seen) for key in set(made.table["lineage"].tolist())
                 if key in made.lineages), default=0)  # fmt: skip
     target = " and ".join(label(name) for name in made.channels)
+    before, after = zip(*changes(real, made), strict=True) if changes(real, made) else ((), ())
     source = f"From {' and '.join(shown)}" if shown else "From noise"
+    source += f" ({', '.join(before)})" if before else ""
     trained = f", trained on {_count(seen, 'patient')}," if seen else ""
-    return f"{source} the GAN{trained} made {target}."
+    text = f"{source} the GAN{trained} made {target}" + (f" ({', '.join(after)})" if after else "")
+    if from_noise(made):
+        names, counts = np.unique(made.table["label"].astype(str), return_counts=True)
+        asked = " and ".join(f"{count} {name or 'without label'}" for name, count in zip(names, counts, strict=True))
+        text += f": {_count(len(made), 'image')}, {asked}"
+    return text + "."
+
+
+def _cycle_sentence(content: ReportContent) -> str:
+    names = [name for name, cohort in content.synthetic.items() if is_round_trip(cohort)]
+    found = next((m for m in content.measurements if (m.name, m.region) == ("ssim", "body") and m.arm in names), None)
+    if found is None or found.value is None:
+        return ""
+    value = f"{format_value(found.value)} ({_interval_words(found)})"
+    return f"There and back, the mean SSIM to the image it began with is {value}."
+
+
+def _set_sentences(content: ReportContent) -> list[str]:
+    """Of the main cohort where it is no reconstruction: its distance to real images, and what it is taken for."""
+    main = main_cohort(content.synthetic)
+    if main is None or not (is_translation(main[1]) or from_noise(main[1])):
+        return []
+    text = []
+    distance = headline(content, "frechet-distance", "frame")
+    if distance is not None:
+        all_of = [m for m in content.measurements if (m.name, m.region) == (distance.name, distance.region)]
+        floor = [m for m in all_of if m.compared == f"{FLOOR_OF}{distance.arm}"]
+        against = [f"{format_value(m.value)} for {_spoken(m.arm)}" for m in beside(distance, all_of)]
+        against += [f"a floor of {format_value(m.value)} between real images of different patients" for m in floor]
+        text.append(
+            f"The Fréchet distance of {distance.arm} to real images ({distance.n_images} a side) is "
+            f"{format_value(distance.value)} ({_interval_words(distance)})"
+            + (f", beside {_list(against)}." if against else ".")
+        )
+    name = RECOGNISED[from_noise(main[1])]
+    found = headline(content, name, "")
+    if found is not None and found.value is not None:
+        there = [m for m in content.measurements if m.compared == found.compared and m.value is not None]
+        what = "the label that was asked for (balanced)" if name == RECOGNISED[1] else "what they claim to be"
+        said = [f"of real test images it is right for {_percent(m)} (balanced)" for m in there
+                if (m.arm, m.name) == ("real", RECOGNISED[1])]  # fmt: skip
+        said += [f"of their untranslated sources it takes {_percent(m)} for that" for m in there
+                 if m.arm == f"{SOURCE_OF}{found.arm}{UNTRANSLATED}"]  # fmt: skip
+        text.append(
+            f"A classifier of real images ({found.compared}) takes {_percent(found)} of the images for {what}"
+            f" ({_interval_words(found, 100)}){''.join(f'; {part}' for part in said)}."
+        )
+    return text
 
 
 def standing_warnings(content: ReportContent) -> list[str]:
@@ -103,55 +191,12 @@ def standing_warnings(content: ReportContent) -> list[str]:
     return warnings
 
 
-DEFINITIONS: Mapping[str, str] = {
-    "Patient, image": "The patient is the unit: splits, means and intervals go by patient. A measure is averaged over "
-    "each patient's images first, then over patients.",
-    "95 % interval": "The range of values that agree with these patients. How it was computed stands with each method.",
-    "Body, lesion, frame": "Where a measure is taken: inside the brain or body mask, inside the lesion, or in the "
-    "whole picture. The black background lifts SSIM and PSNR in the frame, so the body is the headline.",
-    "Source image": "A baseline: the condition image itself, offered as if it were the target.",
-    "Least squares": "A baseline: each pixel of the target fitted linearly from the same pixel of the conditions.",
-    "Mean training image": "A baseline: the mean of the training patients' target images.",
-    "SSIM": "Structural similarity to the real image; 1 is identical.",
-    "PSNR": "Peak signal-to-noise ratio to the real image in dB, for the declared intensity window; higher is closer.",
-    "MAE": "Mean absolute error to the real image; lower is closer.",
-    "Fréchet distance": "Distance between the feature distributions of two sets of images. Only to be read beside its "
-    "floor, the distance of real images to other real images.",
-    "KID": "Kernel inception distance: an unbiased distance between feature distributions; may be slightly negative.",
-}
-_REFERENCES: Mapping[str, str] = {
-    "ssim": "Z. Wang, A. C. Bovik, H. R. Sheikh, E. P. Simoncelli. Image quality assessment: from error visibility to "
-    "structural similarity. IEEE Trans. Image Process. 13(4):600–612, 2004.",
-    "frechet": "M. Heusel, H. Ramsauer, T. Unterthiner, B. Nessler, S. Hochreiter. GANs trained by a two time-scale "
-    "update rule converge to a local Nash equilibrium. NeurIPS 2017.",
-    "kid": "M. Bińkowski, D. J. Sutherland, M. Arbel, A. Gretton. Demystifying MMD GANs. ICLR 2018.",
-    "spectr": "R. Durall, M. Keuper, J. Keuper. Watch your up-convolution: CNN based generative deep neural networks "
-    "are failing to reproduce spectral distributions. CVPR 2020.",
-}
-_ALWAYS = (
-    "P. Isola, J.-Y. Zhu, T. Zhou, A. A. Efros. Image-to-image translation with conditional adversarial networks. CVPR "
-    "2017.",
-    "B. Efron. Better bootstrap confidence intervals. J. Am. Stat. Assoc. 82(397):171–185, 1987.",
-)
-
-
-def definitions(content: ReportContent) -> list[tuple[str, str]]:
-    """Terms and what they mean; the caller's text stands in place of the report's own."""
-    given = {measure_label(name): text for name, text in (content.definitions or {}).items()}
-    return [*({**DEFINITIONS, **given}).items()]
-
-
-def references(measurements: Sequence[Measurement]) -> list[str]:
-    """The papers behind the measurements that are there."""
-    names = {m.name.lower() for m in measurements}
-    cited = [text for start, text in _REFERENCES.items() if any(name.startswith(start) for name in names)]
-    return [*cited, *_ALWAYS]
-
-
-def _headline(measurements: Sequence[Measurement], name: str) -> Measurement | None:
-    main = main_arm(measurements)
-    found = [m for m in measurements if (m.name, m.region, m.arm) == (name, "body", main) and m.value is not None]
-    return found[0] if found else None
+def headline(content: ReportContent, name: str, region: str) -> Measurement | None:
+    """A measure of the cohort that the page is about."""
+    main = main_cohort(content.synthetic)
+    arms = MAIN_ARMS if main is None or main[0] == "reconstruct" else (main[0],)
+    found = [m for m in content.measurements if (m.name, m.region) == (name, region) and m.value is not None]
+    return next((m for arm in arms for m in found if m.arm == arm), None)
 
 
 def _against(found: Measurement, others: Sequence[Measurement]) -> str:
@@ -165,6 +210,10 @@ def _against(found: Measurement, others: Sequence[Measurement]) -> str:
     parts = [f"better than {_list(won)}"] if won else []
     parts += [f"worse than {_list(lost)}"] if lost else []
     return ", " + ", but ".join(parts)
+
+
+def _spoken(arm: str) -> str:
+    return "the images before translation" if arm.endswith(UNTRANSLATED) else _SPOKEN.get(arm, arm)
 
 
 _SPOKEN = {
@@ -182,7 +231,11 @@ def _count(n: int, noun: str) -> str:
     return f"{n} {noun}" + ("" if n == 1 else "s")
 
 
-def _interval_words(m: Measurement) -> str:
+def _interval_words(m: Measurement, scale: float = 1) -> str:
     if m.low is None or m.high is None:
         return "no interval"
-    return f"95 % interval {format_value(m.low)} to {format_value(m.high)}"
+    return f"95 % interval {format_value(scale * m.low)} to {format_value(scale * m.high)}"
+
+
+def _percent(m: Measurement) -> str:
+    return f"{100 * (m.value or 0):.0f} %"

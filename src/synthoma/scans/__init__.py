@@ -1,4 +1,4 @@
-"""Readers: a folder of files → :class:`~synthoma.records.Scan`. One file a source, one line in :data:`SOURCES`.
+"""Readers: a folder of files → :class:`~synthoma.records.Scan`. One file a source.
 
 ``find`` looks at names and headers only; ``read`` reads one case. What is left out is listed with its reason.
 """
@@ -11,11 +11,14 @@ from typing import Annotated
 from pydantic import Field
 
 from synthoma.records import Scan
-from synthoma.scans import brats, images, nifti, tcga_lgg
+from synthoma.scans import several
 from synthoma.scans.brats import BratsData
 from synthoma.scans.case import Case, Found, LeftOut, Source
+from synthoma.scans.folders import FOLDER_SOURCES, FolderData
 from synthoma.scans.images import ImagesData
+from synthoma.scans.lidc_nodules import LidcNodulesData
 from synthoma.scans.nifti import MaskFile, NiftiData
+from synthoma.scans.several import SeveralData
 from synthoma.scans.tcga_lgg import TcgaLggData
 
 __all__ = [
@@ -23,26 +26,24 @@ __all__ = [
     "BratsData",
     "Case",
     "DataOptions",
+    "FolderData",
     "Found",
     "ImagesData",
     "LeftOut",
+    "LidcNodulesData",
     "MaskFile",
     "NiftiData",
+    "SeveralData",
     "Source",
     "TcgaLggData",
     "find",
     "read",
 ]
 
-DataOptions = Annotated[BratsData | TcgaLggData | NiftiData | ImagesData, Field(discriminator="source")]
+DataOptions = Annotated[FolderData | SeveralData, Field(discriminator="source")]
 """The settings of any source; the field ``source`` says which."""
 
-SOURCES: Mapping[str, Source] = {
-    "brats": Source(BratsData, brats.find, brats.read),
-    "tcga-lgg": Source(TcgaLggData, tcga_lgg.find, tcga_lgg.read),
-    "nifti": Source(NiftiData, nifti.find, nifti.read),
-    "images": Source(ImagesData, images.find, images.read),
-}
+SOURCES: Mapping[str, Source] = {**FOLDER_SOURCES, "several": Source(SeveralData, several.find, several.read)}
 
 
 def find(options: DataOptions) -> Found:

@@ -46,6 +46,8 @@ class Case:
     """Which convention of names, and so of labels, the files follow, where a source knows several."""
     rows: tuple[int, ...] = ()
     """Rows of stacked arrays that belong to this case, in the order of z."""
+    part: str = ""
+    """Which of several joined sources it is of."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +84,7 @@ _LOOKS: Mapping[str, re.Pattern[str]] = {
     "tcga-lgg": re.compile(r"(^|/)TCGA_\w{2}_\w{4}_\d{8}_\d+(_mask)?\.tif$"),
     "brats": re.compile(r"(_(t1|t1ce|t2|flair)|-(t1n|t1c|t2w|t2f))\.nii(\.gz)?$"),
     "nifti": re.compile(r"\.nii(\.gz)?$"),
+    "lidc-nodules": re.compile(r"(^|/)(segmented_slices64|cubes48)\.npz$"),
     "images": re.compile(r"\.(csv|npz)$"),
 }
 _BARCODE = re.compile(r"(?<![A-Za-z0-9])TCGA[-_]([A-Z0-9]{2})[-_]([A-Z0-9]{4})(?![A-Za-z0-9])")

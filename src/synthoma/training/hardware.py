@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import torch
 
-from synthoma.errors import SettingError, describe
+from synthoma.errors import MissingPartError, SettingError, describe
 
-__all__ = ["cpu_has_bf16", "device_for", "precision_for"]
+__all__ = ["check_compiler", "cpu_has_bf16", "device_for", "keep_memory", "precision_for"]
+
+M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # malloc.h
 
 
 def cpu_has_bf16() -> bool:
@@ -28,9 +31,9 @@ def device_for(name: str) -> torch.device:
 
 
 def precision_for(name: str, device: torch.device) -> torch.dtype:
-    """float32 or bfloat16 for ``auto``, ``float32`` or ``bf16`` on ``device``."""
-    if name == "float32":
-        return torch.float32
+    """What ``auto``, ``float32``, ``bf16`` or ``fp16`` means on ``device``."""
+    if name in ("float32", "fp16"):
+        return torch.float16 if name == "fp16" else torch.float32
     has = torch.cuda.is_bf16_supported() if device.type == "cuda" else cpu_has_bf16()
     if name == "bf16" and not has:
         raise SettingError(
@@ -39,3 +42,38 @@ def precision_for(name: str, device: torch.device) -> torch.dtype:
             )
         )
     return torch.bfloat16 if has else torch.float32
+
+
+def check_compiler(device: torch.device) -> None:
+    """Compile something small, so that a missing compiler is found before anything is written.
+
+    Raises:
+        MissingPartError: there is none, or it does not work.
+    """
+
+    def double(x: torch.Tensor) -> torch.Tensor:
+        return x * 2
+
+    try:
+        torch.compile(double)(torch.ones(8, device=device))
+    except Exception as error:  # whatever it is, the compiler does not work here
+        reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+        expected = "a C++ compiler" if device.type == "cpu" else "Triton and a C compiler"
+        remedy = "Install it (apt install g++, or set CXX), or use --set training.compile=false."
+        raise MissingPartError(
+            describe("training.compile", f"{expected} that works", reason.rstrip("."), remedy)
+        ) from error
+
+
+def keep_memory() -> None:
+    """Let glibc keep what a step frees, instead of giving it back to the system and asking for it again.
+
+    A step frees and allocates gigabytes; without this every step pays hundreds of thousands of page faults. Where the
+    C library knows no ``mallopt`` nothing happens.
+    """
+    import ctypes
+
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    if mallopt is not None:
+        mallopt(M_MMAP_MAX, 0)
+        mallopt(M_TRIM_THRESHOLD, 2**31 - 1)

@@ -16,8 +16,11 @@ LINE_EVERY_SECONDS = 30.0
 
 
 @contextmanager
-def training_progress(title: str, steps: int, done: int = 0) -> Iterator[Update]:
-    """Show the progress of ``steps`` optimiser steps, ``done`` of which lie behind."""
+def training_progress(title: str, steps: int, done: int = 0, *, quiet: bool = False) -> Iterator[Update]:
+    """Show the progress of ``steps`` optimiser steps, ``done`` of which lie behind; nothing when ``quiet``."""
+    if quiet:
+        yield lambda *_: None
+        return
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 

@@ -1,0 +1,308 @@
+"""CycleGAN: two domains, two generators, no pairs.
+
+Zhu et al. 2017, "Unpaired image-to-image translation using cycle-consistent adversarial networks",
+https://arxiv.org/abs/1703.10593.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from pydantic import Field, model_validator
+from torch import Tensor, nn
+
+from synthoma.errors import CohortError, SettingError, describe, did_you_mean
+from synthoma.gans.diffaugment import Change, differentiable_augmentation, draw_changes
+from synthoma.gans.engine import Engine
+from synthoma.gans.gan import Examples, Gan
+from synthoma.gans.layout import MASK, Layout
+from synthoma.gans.losses import ADVERSARIAL, Adversarial, gradient_penalty
+from synthoma.gans.pool import ImagePool
+from synthoma.gans.structure import structure_loss
+from synthoma.networks.layers import Norm, Upsample
+from synthoma.networks.patchgan import PatchGAN, check_sides
+from synthoma.networks.resnet import ResNet
+from synthoma.options import Options
+from synthoma.records import Cohort
+from synthoma.seeding import generator as random_generator
+
+__all__ = ["CycleGAN", "CycleOptions", "Domain"]
+
+Rows = NDArray[np.intp]
+SOURCE, TARGET = "source", "target"
+
+
+class Domain(Options):
+    """Which images of a cohort are of one kind. What is left empty does not matter."""
+
+    channels: tuple[str, ...] = ()
+    """The channels that an image has; all of the cohort's when empty."""
+    modality: str = ""
+    """MR, CT or OT."""
+    label: str = ""
+    """The class, such as ``tumour-free``."""
+    site: str = ""
+    """The centre that the scan comes from."""
+
+    @property
+    def columns(self) -> dict[str, str]:
+        """The columns of the table that the domain fixes."""
+        return {name: getattr(self, name) for name in ("modality", "label", "site") if getattr(self, name)}
+
+    def rows(self, cohort: Cohort, rows: Rows, setting: str) -> Rows:
+        """Those of ``rows`` that belong to the domain.
+
+        Raises:
+            CohortError: there is none.
+        """
+        found = rows
+        for name, value in self.columns.items():
+            column = cohort.table[name][found]
+            known = sorted(set(column.tolist()))
+            found = found[column == value]
+            if not len(found):
+                expected = f"training samples of {name} '{value}'"
+                raise CohortError(describe(f"gan.{setting}.{name}", expected, "none", did_you_mean(value, known)))
+        return found
+
+
+class CycleOptions(Options):
+    """Settings of the CycleGAN. The defaults are the paper's, which are the study's."""
+
+    method: Literal["cycle"] = "cycle"
+    source: Domain = Domain(channels=("t1",))
+    """What is translated."""
+    target: Domain = Domain(channels=("flair",))
+    """What it is translated to."""
+    disjoint_patients: bool = True
+    """Where the domains are two channels of the same samples: take the source from one half of the patients and the
+    target from the other, so that no pair is ever seen. ``false`` shows both channels of all, in unrelated order."""
+    width: int = Field(64, ge=1)
+    """Features of the generators' first layer."""
+    blocks: int = Field(9, ge=0)
+    """Residual blocks of the generators; 9 for 256², 6 for smaller images in the paper."""
+    discriminator_width: int = Field(64, ge=1)
+    """Features of the PatchGANs' first layer."""
+    norm: Norm = "instance"
+    """Normalisation in all networks."""
+    discriminator_norm: Norm | None = None
+    """Normalisation in the discriminators, where it differs; ``none`` lets them see brightness and contrast."""
+    upsample: Upsample = "transpose"
+    """``resize`` leaves no checkerboard."""
+    base: Literal["none", "input"] = "none"
+    """``input``: the generators predict a change of their input, and start from it."""
+    recompute: bool = False
+    """Activation checkpointing: less memory, a third more time, the same result."""
+    adversarial: Adversarial = "lsgan"
+    adversarial_weight: float = Field(1.0, gt=0)
+    cycle_weight: float = Field(10.0, ge=0)
+    """λ of the L1 distance between an image and itself there and back."""
+    identity_weight: float = Field(0.5, ge=0)
+    """Of the identity loss, as a share of ``cycle_weight``; 0 leaves it out, and its two forward passes."""
+    structure: Literal["none", "gradient", "mind"] = "none"
+    """A loss that keeps structure across a change of contrast, see :mod:`synthoma.gans.structure`; not in the study."""
+    structure_weight: float = Field(1.0, ge=0)
+    pool_size: int = Field(50, ge=0)
+    """Earlier images that each discriminator is shown again."""
+    gradient_penalty: float = Field(0.0, ge=0)
+    """Weight of the gradient penalty on the discriminators."""
+    differentiable_augmentation: tuple[Change, ...] = ()
+    """Changes to what the discriminators see, for small sets: brightness, contrast, translation, cutout."""
+    learning_rate: float = Field(2e-4, gt=0)
+    """Of Adam, for all networks."""
+    beta1: float = Field(0.5, ge=0, lt=1)
+    beta2: float = Field(0.999, ge=0, lt=1)
+
+    @property
+    def named_channels(self) -> tuple[str, ...]:
+        """The channels of the cohort that the settings name."""
+        return (*self.source.channels, *self.target.channels)
+
+    @model_validator(mode="after")
+    def _two_domains(self) -> CycleOptions:
+        if self.source == self.target:
+            raise ValueError("source and target are the same domain: there is nothing to translate")
+        if MASK in (*self.source.channels, *self.target.channels):
+            raise ValueError("the domains must be images; 'mask' is none")
+        return self
+
+
+class CycleGAN(Gan):
+    """Generators ``target`` (source → target) and ``source`` (back), and a discriminator of each domain."""
+
+    makes = ("translate", "back", "cycle", "redraw")
+    averaged = ("generator_target", "generator_source")
+    compared = "cycle"
+    options: CycleOptions
+
+    def __init__(self, options: CycleOptions, layout: Layout, device: torch.device) -> None:
+        self.options, self.layout, self.device = options, layout, device
+        self._names = {side: self._domain(side).channels or layout.channels for side in (SOURCE, TARGET)}
+        for side, names in self._names.items():
+            layout.check(f"gan.{side}.channels", names)
+        if any(side % 4 for side in layout.shape):
+            found = "×".join(map(str, layout.shape))
+            raise SettingError(describe("gan.method", "image sides divisible by 4", found, "Change resize.size."))
+        check_sides("gan.method", layout.shape)
+        counts = {side: len(names) for side, names in self._names.items()}
+        if options.base == "input" and counts[SOURCE] != counts[TARGET]:
+            found = f"{counts[SOURCE]} and {counts[TARGET]}"
+            raise SettingError(describe("gan.base", "as many channels in both domains", found, "Set it to none."))
+        spatial_dims = len(layout.shape)
+        self.networks = {}
+        for side, other in ((TARGET, SOURCE), (SOURCE, TARGET)):
+            self.networks[f"generator_{side}"] = ResNet(
+                counts[other],
+                counts[side],
+                width=options.width,
+                blocks=options.blocks,
+                norm=options.norm,
+                upsample=options.upsample,
+                base=options.base,
+                recompute=options.recompute,
+                spatial_dims=spatial_dims,
+            ).to(device)
+        for side in (TARGET, SOURCE):
+            self.networks[f"discriminator_{side}"] = PatchGAN(
+                counts[side],
+                width=options.discriminator_width,
+                norm=options.discriminator_norm or options.norm,
+                spatial_dims=spatial_dims,
+            ).to(device)
+        self.optimisers = {
+            f"{kind}s": self.adam([self.networks[f"{kind}_{side}"] for side in (TARGET, SOURCE)])
+            for kind in ("generator", "discriminator")
+        }
+        self.memories = {
+            f"pool_{side}": ImagePool(options.pool_size, counts[side], *layout.shape).to(device)
+            for side in (TARGET, SOURCE)
+        }
+
+    def sides(self, cohort: Cohort, rows: Rows) -> tuple[Rows, ...]:
+        """The training samples of the source domain, and those of the target domain."""
+        source = self.options.source.rows(cohort, rows, SOURCE)
+        target = self.options.target.rows(cohort, rows, TARGET)
+        if not self.options.disjoint_patients or not len(np.intersect1d(source, target)):
+            return source, target
+        of_source, of_target = (cohort.table["patient"][side] for side in (source, target))
+        both = np.intersect1d(of_source, of_target)
+        alone = [len(np.setdiff1d(side, both)) for side in (of_source, of_target)]
+        if len(both) + sum(alone) < 2:
+            found = "one (set gan.disjoint_patients to false to show both channels of it)"
+            raise CohortError(describe("gan.disjoint_patients", "at least two training patients", found))
+        order = random_generator(0, "domains").permutation(both)
+        # those that only one domain has are its own; the others even the two sides out
+        first = min(max((alone[1] - alone[0] + len(both) + 1) // 2, 0), len(both))
+        return source[~np.isin(of_source, order[first:])], target[~np.isin(of_target, order[:first])]
+
+    def starts(self, cohort: Cohort, rows: Rows) -> Rows:
+        """Those of the source domain."""
+        return np.intersect1d(rows, cohort.rows(**self.options.source.columns))
+
+    def channels(self, way: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """From which domain's channels to which."""
+        made = {"translate": (SOURCE, TARGET), "redraw": (SOURCE, TARGET), "back": (TARGET, SOURCE)}
+        start, end = made.get(way, (SOURCE, SOURCE))
+        return self._names[start], self._names[end]
+
+    def step(self, parts: Sequence[Examples], engine: Engine) -> dict[str, Tensor]:
+        """The generators' step, one half of the cycle after the other, then the discriminators'."""
+        real = {
+            side: self.layout.stack(self._names[side], part.images, part.masks)
+            for side, part in zip((SOURCE, TARGET), parts, strict=True)
+        }
+        changes = self.options.differentiable_augmentation
+        drawn = draw_changes(len(real[SOURCE]), changes, engine)
+        losses: dict[str, Tensor] = {}
+        fakes: dict[str, Tensor] = {}
+
+        for side in (TARGET, SOURCE):
+            self.networks[f"discriminator_{side}"].requires_grad_(False)
+        self.optimisers["generators"].zero_grad(set_to_none=True)
+        for side, other in ((TARGET, SOURCE), (SOURCE, TARGET)):
+            # a backward pass for each half: what it keeps is given back before the other half begins
+            total, fake = self._half(side, other, real, drawn, engine, losses)
+            engine.backward(total, "generators")
+            fakes[side] = fake.detach()
+        engine.update(self.optimisers, "generators")
+
+        self.optimisers["discriminators"].zero_grad(set_to_none=True)
+        for side in (TARGET, SOURCE):
+            self.networks[f"discriminator_{side}"].requires_grad_(True)
+            engine.backward(self._judge(side, real[side], fakes[side], drawn, engine, losses), "discriminators")
+        engine.update(self.optimisers, "discriminators")
+        return {name: loss.detach() for name, loss in losses.items()}
+
+    def _half(
+        self,
+        side: str,
+        other: str,
+        real: Mapping[str, Tensor],
+        drawn: Tensor | None,
+        engine: Engine,
+        losses: dict[str, Tensor],
+    ) -> tuple[Tensor, Tensor]:
+        """The generators' losses on images of ``other`` made to look like ``side`` and back; and those images."""
+        options, there = self.options, engine.fast(self.networks[f"generator_{side}"])
+        back = engine.fast(self.networks[f"generator_{other}"])
+        with engine.autocast():
+            fake = there(real[other])
+            shown = differentiable_augmentation(fake, options.differentiable_augmentation, drawn)
+            logits = engine.fast(self.networks[f"discriminator_{side}"])(shown)
+            again = back(fake)
+        losses[f"adversarial_{side}"] = ADVERSARIAL[options.adversarial][1](logits)
+        losses[f"cycle_{other}"] = F.l1_loss(again.float(), real[other])
+        total = options.adversarial_weight * losses[f"adversarial_{side}"]
+        total = total + options.cycle_weight * losses[f"cycle_{other}"]
+        if options.identity_weight > 0 and self._same_channels:
+            with engine.autocast():
+                same = there(real[side])
+            losses[f"identity_{side}"] = F.l1_loss(same.float(), real[side])
+            total = total + options.cycle_weight * options.identity_weight * losses[f"identity_{side}"]
+        if options.structure != "none" and options.structure_weight > 0:
+            losses[f"structure_{side}"] = structure_loss(options.structure, fake.float(), real[other])
+            total = total + options.structure_weight * losses[f"structure_{side}"]
+        return total, fake
+
+    @property
+    def _same_channels(self) -> bool:
+        """Whether a generator can be shown an image of its own domain."""
+        return len(self._names[SOURCE]) == len(self._names[TARGET])
+
+    def _judge(
+        self, side: str, real: Tensor, fake: Tensor, drawn: Tensor | None, engine: Engine, losses: dict[str, Tensor]
+    ) -> Tensor:
+        """The loss of one discriminator, on real images and on some of the images made so far."""
+        options, discriminator = self.options, self.networks[f"discriminator_{side}"]
+        memory = self.memories[f"pool_{side}"]
+        assert isinstance(memory, ImagePool)  # noqa: S101 (for the type checker)
+        fake = memory.exchange(fake.float(), engine)
+
+        def shown(image: Tensor) -> Tensor:
+            return differentiable_augmentation(image, options.differentiable_augmentation, drawn)
+
+        with engine.autocast():
+            real_logits = engine.fast(discriminator)(shown(real))
+            fake_logits = engine.fast(discriminator)(shown(fake))
+        loss = losses[f"discriminator_{side}"] = ADVERSARIAL[options.adversarial][0](real_logits, fake_logits)
+        if options.gradient_penalty > 0:
+            epsilon = engine.uniform(len(real), *[1] * (real.ndim - 1))
+            penalty = gradient_penalty(lambda image: discriminator(shown(image)), real, fake, epsilon)
+            losses[f"gradient_penalty_{side}"] = penalty
+            loss = loss + options.gradient_penalty * penalty
+        return loss
+
+    def draw(self, networks: Mapping[str, nn.Module], examples: Examples, way: str) -> Tensor:
+        """Translations to the target domain, back from it, or there and back (``cycle``)."""
+        image = self.layout.stack(self.channels(way)[0], examples.images, examples.masks)
+        for side in {"back": (SOURCE,), "cycle": (TARGET, SOURCE)}.get(way, (TARGET,)):
+            image = networks[f"generator_{side}"](image).float().clamp(-1, 1)
+        return image
+
+    def _domain(self, side: str) -> Domain:
+        return self.options.source if side == SOURCE else self.options.target

@@ -1,0 +1,76 @@
+"""The WGAN-GP's plans: images from noise, each of a label that was asked for."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+
+from synthoma.errors import SettingError, describe, did_you_mean
+from synthoma.gans import Gan
+from synthoma.generation.options import GenerationOptions
+from synthoma.generation.plans import Plan
+from synthoma.records import Cohort
+from synthoma.seeding import generator
+
+__all__ = ["sample"]
+
+
+def sample(gan: Gan, cohort: Cohort, options: GenerationOptions) -> list[Plan]:
+    """As many as asked for, in the mix asked for; image *i* depends on the seed, its number and its label.
+
+    Every image is a patient of its own. It takes pixel spacing, modality and intensity window from the training
+    samples of its label: the values that are most frequent there, and the median window.
+
+    Raises:
+        SettingError: the GAN does not know a label of ``generation.mix``.
+    """
+    rows = cohort.rows(split="train", origin="real")
+    if not len(rows):
+        return []
+    known = gan.layout.labels
+    for label in options.mix:
+        if label not in known:
+            expected, near = "labels that the GAN was trained on", did_you_mean(label, known)
+            raise SettingError(describe("generation.mix", expected, f"'{label}'", near))
+    shares = options.mix or dict(Counter(cohort.table["label"][rows].tolist()))
+    labels = _labels(shares, options.samples or len(rows))
+    like = {label: _like(cohort, label) for label in set(labels)}
+    channels = gan.channels("sample")[1]
+    plans = []
+    for number, label in enumerate(labels):
+        own = like[label]
+        rng = generator(options.seed, "sample", number)
+        name = f"synthetic-{number + 1:05d}"
+        window = {
+            c: tuple(float(np.median(cohort.table[f"{end}_{c}"][own])) for end in ("low", "high")) for c in channels
+        }
+        changes = {"patient": name, "slices": (0,), "intensity": window}
+        empty = np.zeros_like(cohort.masks[0][1:])
+        noise = rng.standard_normal(gan.latent, dtype=np.float32)
+        plans.append(Plan("sample", int(own[0]), empty, label, changes=changes, noise=noise))
+    return plans
+
+
+def _labels(shares: dict[str, float], count: int) -> list[str]:
+    """The label of each of ``count`` samples: the shares as exactly as whole numbers can, spread evenly."""
+    total = sum(shares.values())
+    exact = {label: count * share / total for label, share in sorted(shares.items())}
+    counts = {label: int(value) for label, value in exact.items()}
+    for label in sorted(exact, key=lambda label: counts[label] - exact[label])[: count - sum(counts.values())]:
+        counts[label] += 1
+    places = sorted((number / counts[label], label) for label in counts for number in range(counts[label]))
+    return [label for _, label in places]
+
+
+def _like(cohort: Cohort, label: str) -> np.ndarray[tuple[int], np.dtype[np.intp]]:
+    """Training samples of the label and of its most frequent modality, those of the most frequent spacing first."""
+    rows = cohort.rows(split="train", origin="real", label=label)
+    if not len(rows):
+        rows = cohort.rows(split="train", origin="real")
+    kinds = list(zip(*(cohort.table[name][rows].tolist() for name in ("modality", "unit")), strict=True))
+    most = Counter(kinds).most_common(1)[0][0]
+    rows = rows[[kind == most for kind in kinds]]  # a window between those of CT and MR would be neither's
+    spacings = cohort.table["spacing_mm"][rows].tolist()
+    usual = Counter(spacings).most_common(1)[0][0]
+    return rows[np.argsort(np.array(spacings) != usual, kind="stable")]
