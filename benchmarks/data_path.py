@@ -115,7 +115,7 @@ def _write_noise(path: Path, count: int, size: int) -> None:
         patient="p",
         site="north",
         spacing_mm=(1.0, 1.0),
-        intensity={name: (0.0, 1.0) for name in names},
+        intensity=dict.fromkeys(names, (0.0, 1.0)),
         unit="arbitrary",
         modality="MR",
     )

@@ -105,12 +105,10 @@ def _table(results: list[dict[str, Any]], asked: argparse.Namespace) -> Table:
     table.add_column("ours is faster by (least–most)")
     table.add_column("by processor time")
     for result in results:
-        ratios = [
-            ""
-            if result["name"] == "synthoma"
-            else f"{ratio['median']:.2f} × ({ratio['least']:.2f}–{ratio['most']:.2f})"
-            for ratio in (result["ratio"], result["processor_ratio"])
-        ]
+        ratios = [""] * 2
+        if result["name"] != "synthoma":
+            both = result["ratio"], result["processor_ratio"]
+            ratios = [f"{ratio['median']:.2f} × ({ratio['least']:.2f}–{ratio['most']:.2f})" for ratio in both]
         table.add_row(
             result["method"],
             str(result["batch"]),

@@ -8,6 +8,7 @@ take turns, and other work on the machine slows all of them alike.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib
 import json
 import os
@@ -68,6 +69,7 @@ def main() -> None:
     torch.set_num_threads(what.threads)
     device = torch.device(what.device)
     start = _peak_bytes(device)
+    name = torch.cuda.get_device_name() if device.type == "cuda" else torch.backends.cpu.get_cpu_capability()
     work = {"train": _peer if vars(what).get("peer") else _ours, "draw": _drawing, "product": _product}[what.do](what)
     operations: int | None = None
     for line in sys.stdin:
@@ -89,20 +91,24 @@ def main() -> None:
             "operations": operations,
             "peak_bytes": _peak_bytes(device),
             "start_bytes": start,
-            "device": torch.cuda.get_device_name()
-            if device.type == "cuda"
-            else torch.backends.cpu.get_cpu_capability(),
+            "device": name,
         }
         print(json.dumps(answer), file=answers, flush=True)
 
 
 def _operations(work: Work) -> int:
     """Floating-point operations of doing it once, as they are called: what is computed twice counts twice."""
-    from torch.utils.flop_counter import FlopCounterMode
+    from torch.utils import flop_counter
 
-    with FlopCounterMode(display=False) as counter:
+    counter = flop_counter.FlopCounterMode(display=False)
+    counter.mod_tracker = _NoModules()  # it follows modules by hooks, which a gradient penalty does not allow
+    with counter:
         work()
     return int(counter.get_total_flops())
+
+
+class _NoModules(contextlib.nullcontext[None]):
+    parents = frozenset({"Global"})
 
 
 def _peak_bytes(device: Any) -> int:
@@ -227,7 +233,7 @@ def _peer(what: argparse.Namespace) -> Work:
         "lr": 2e-4,
         "beta1": 0.5,
     }
-    own: dict[str, Any] = {
+    of_method: dict[str, dict[str, Any]] = {
         "conditional": {
             "netG": {8: "unet_256", 7: "unet_128"}.get(depth),
             "norm": "batch",
@@ -245,7 +251,8 @@ def _peer(what: argparse.Namespace) -> Work:
             "lambda_B": 10.0,
             "lambda_identity": 0.5,
         },
-    }[what.method]
+    }
+    own = of_method[what.method]
     if own["netG"] is None:
         raise SystemExit("the peer has U-Nets for images of 128² and 256² only")
     torch.manual_seed(SEED)

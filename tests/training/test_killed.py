@@ -90,7 +90,8 @@ def test_killed_at_random_and_resumed_equals_undisturbed(
     killed: dict[signal.Signals, int] = dict.fromkeys(SIGNALS, 0)
     from_a_state = 0
     for run in range(runs):
-        out, kills, more = tmp_path / f"run-{run}", 0, ()
+        out, kills = tmp_path / f"run-{run}", 0
+        more: tuple[str, ...] = ()
         while True:
             process = start(server, words(out, *more))
             process.join(rng.uniform(0.05, 0.95) * seconds if kills < MOST_KILLS else None)

@@ -88,6 +88,9 @@ class CycleOptions(Options):
     """Residual blocks of the generators; 9 for 256², 6 for smaller images in the paper."""
     discriminator_width: int = Field(64, ge=1)
     """Features of the PatchGANs' first layer."""
+    discriminator_layers: int = Field(3, ge=1, le=5)
+    """3 looks at patches of 70 × 70 pixels, 2 at 34 × 34, 1 at 16 × 16: texture and contrast, not anatomy, which a small
+    set of patients would be learned by."""
     norm: Norm = "instance"
     """Normalisation in all networks."""
     discriminator_norm: Norm | None = None
@@ -171,6 +174,7 @@ class CycleGAN(Gan):
             self.networks[f"discriminator_{side}"] = PatchGAN(
                 counts[side],
                 width=options.discriminator_width,
+                layers=options.discriminator_layers,
                 norm=options.discriminator_norm or options.norm,
                 spatial_dims=spatial_dims,
             ).to(device)

@@ -27,7 +27,9 @@ class ResNet(nn.Module):
 
     Args:
         base: "none" ends in tanh, as the reference does. "input" adds what the network makes to its input, starts from
-            the input exactly, and is clipped to [−1, 1] when images are drawn; it needs as many outputs as inputs.
+            the input exactly, and is clipped to [−1, 1] when images are drawn; it needs as many outputs as inputs. Its
+            last two layers see the input beside the features, at full size and without norm, so that fine detail and
+            grey values need not come through the quarter-size middle.
         upsample: "transpose" as in the reference, or "resize" (nearest, then 3 × 3), which leaves no checkerboard.
         recompute: trade time for memory, see :mod:`synthoma.networks.recompute`.
     """
@@ -48,7 +50,7 @@ class ResNet(nn.Module):
         super().__init__()
         if base == "input" and inputs != outputs:
             raise ValueError(f"base='input' needs as many outputs as inputs, got {inputs} and {outputs}")
-        self.base, self.recompute = base, recompute
+        self.recompute = recompute
         bias = norm == "none"
 
         def layer(features: int, *made: nn.Module) -> list[nn.Module]:
@@ -64,15 +66,22 @@ class ResNet(nn.Module):
             *layer(4 * width, convolution(spatial_dims, 2 * width, 4 * width, 3, 2, 1, bias=bias)),
         )
         self.blocks = nn.ModuleList(_Block(4 * width, norm, spatial_dims) for _ in range(blocks))
-        self.up = nn.Sequential(
-            *up(4 * width),
-            *up(2 * width),
-            _REFLECT[spatial_dims](3),
-            convolution(spatial_dims, width, outputs, 7),
+        last = (
+            [_REFLECT[spatial_dims](3), convolution(spatial_dims, width, outputs, 7)]
+            if base == "none"
+            else [
+                _REFLECT[spatial_dims](1),
+                convolution(spatial_dims, width + inputs, width, 3),
+                nn.LeakyReLU(0.2, inplace=True),
+                _REFLECT[spatial_dims](1),
+                convolution(spatial_dims, width, outputs, 3),
+            ]
         )
+        self.up = nn.Sequential(*up(4 * width), *up(2 * width), *(last if base == "none" else []))
+        self.detail = nn.Sequential(*last) if base == "input" else None
         initialise(self)
-        if base == "input":
-            for parameter in self.up[-1].parameters():
+        if self.detail is not None:
+            for parameter in last[-1].parameters():
                 nn.init.zeros_(parameter)  # the first image is the input itself
 
     def forward(self, x: Tensor) -> Tensor:
@@ -81,7 +90,10 @@ class ResNet(nn.Module):
         for block in self.blocks:
             inner = apply(block, inner, self.recompute)
         inner = apply(self.up, inner, self.recompute)
-        return x + inner if self.base == "input" else torch.tanh(inner)
+        if self.detail is None:
+            return torch.tanh(inner)
+        change: Tensor = self.detail(torch.cat([x, inner], dim=1))
+        return x + change
 
 
 class _Block(nn.Module):

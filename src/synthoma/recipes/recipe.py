@@ -52,7 +52,7 @@ class ProtocolOptions(Options):
     """Processes that prepare patients side by side; the result does not depend on it."""
     variants: dict[str, dict[str, Any]] = Field(default_factory=dict)
     """Name → settings of ``gan``, ``training`` and ``generation`` that differ, as in ``{unet-l1:
-    {gan.adversarial_weight: 0}}``; ``gan`` alone replaces the whole block, for another method. Each is trained on the
+    {gan.adversarial_weight: 0}}``; ``gan`` alone replaces the whole block, for another method (which it must name). Each is trained on the
     same patients and stands beside the recipe's GAN in every table with the first cohort that it makes, or with those
     of its own ``generation.methods``."""
 
@@ -61,8 +61,9 @@ class ProtocolOptions(Options):
         for name, changes in self.variants.items():
             for key in changes:
                 block, _, setting = key.partition(".")
-                if key != "gan" and (block not in ("gan", "training", "generation") or not setting):
-                    known = "gan, gan.…, training.… and generation.…"
+                whole = key == "gan" and isinstance(changes[key], dict) and "method" in changes[key]
+                if not whole and (block not in ("gan", "training", "generation") or not setting):
+                    known = "gan.…, training.… and generation.…, or gan as a whole with its method"
                     raise ValueError(f"variant '{name}' may change {known} only, got {key}")
             if not name.replace("-", "").replace("_", "").isalnum():
                 raise ValueError(f"variant names become folders: letters, digits, - and _ only, got '{name}'")
