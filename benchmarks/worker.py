@@ -101,7 +101,8 @@ def _operations(work: Work) -> int:
     from torch.utils import flop_counter
 
     counter = flop_counter.FlopCounterMode(display=False)
-    counter.mod_tracker = _NoModules()  # it follows modules by hooks, which a gradient penalty does not allow
+    # It follows modules by hooks, which a gradient penalty does not allow.
+    counter.mod_tracker = _NoModules()  # type: ignore[assignment]
     with counter:
         work()
     return int(counter.get_total_flops())

@@ -63,6 +63,7 @@ def start(server: ForkServerContext, words: list[str]) -> multiprocessing.proces
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize(("method", "runs"), [("cycle", 10), ("wasserstein", 4)])
 def test_killed_at_random_and_resumed_equals_undisturbed(
     method: str, runs: int, ellipse_cohort: Cohort, tmp_path: Path

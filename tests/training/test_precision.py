@@ -65,6 +65,7 @@ def curves(cohort: Cohort, folder: Path, gan: GanOptions, precision: str) -> dic
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 @pytest.mark.skipif(not cpu_has_bf16(), reason="this processor has no bf16 instructions")
 @pytest.mark.parametrize("method", EACH)
 def test_bf16_learns_as_float32_does(method: str, ellipse_cohort: Cohort, tmp_path: Path) -> None:

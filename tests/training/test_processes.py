@@ -98,7 +98,7 @@ REFUSED: dict[str, tuple[GanOptions, dict[str, Any], str]] = {
 def torchrun(folder: Path, *words: str, count: int = 2) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={count}", *words]
     env = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, timeout=240)
+    return subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, timeout=800)
 
 
 @pytest.fixture(scope="module")
@@ -126,6 +126,7 @@ def together(ellipse_cohort: Cohort, tmp_path_factory: pytest.TempPathFactory) -
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("name", GANS)
 def test_two_processes_equal_one_with_the_joined_batch(
     name: str, together: Path, ellipse_cohort: Cohort, tmp_path: Path
@@ -142,6 +143,7 @@ def test_two_processes_equal_one_with_the_joined_batch(
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("name", [*GANS, *(f"{name}-resumed" for name in STOPS)])
 def test_the_processes_equal_one_another_to_the_bit(name: str, together: Path) -> None:
     first, second, saved = (
@@ -155,6 +157,7 @@ def test_the_processes_equal_one_another_to_the_bit(name: str, together: Path) -
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("name", STOPS)
 def test_two_processes_are_resumed_to_the_bit(name: str, together: Path) -> None:
     whole, parts = ((together / "runs" / n / "checkpoints" / "last.safetensors") for n in (name, f"{name}-resumed"))
@@ -162,6 +165,7 @@ def test_two_processes_are_resumed_to_the_bit(name: str, together: Path) -> None
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("name", REFUSED)
 def test_both_processes_refuse_with_one_message(name: str, together: Path) -> None:
     first, second = ((together / f"{name}-{rank}.txt").read_text() for rank in (0, 1))

@@ -1,0 +1,108 @@
+"""The benchmarks run, and say what they measured. How fast anything is decides no test."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+# one that stands in for the peer: the interface that the benchmark asks for, and nothing else
+PEER = """
+class Pix2PixModel:
+    def __init__(self, opt):
+        assert (opt.netG, opt.norm, opt.gan_mode, opt.lambda_L1) == ("unet_128", "batch", "vanilla", 100.0)
+        print("networks made")
+
+    def set_input(self, images):
+        assert images["A"].shape == images["B"].shape == (2, 1, 128, 128)
+
+    def optimize_parameters(self):
+        pass
+"""
+
+
+@pytest.fixture
+def train_step(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The module ``benchmarks/train_step.py``."""
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    return importlib.import_module("train_step")
+
+
+def run(script: str, out: Path, *arguments: str) -> list[dict[str, Any]]:
+    """Run a script; the JSON that it wrote."""
+    command = [sys.executable, str(ROOT / "benchmarks" / script), "--json", str(out), "--threads", "1", *arguments]
+    subprocess.run(command, check=True, capture_output=True, timeout=200)
+    results: list[dict[str, Any]] = json.loads(out.read_text(encoding="utf-8"))
+    return results
+
+
+def test_ratios_are_those_of_pairs(train_step: Any) -> None:
+    """A machine that becomes slower in the middle changes no ratio."""
+
+    def turn(seconds: float) -> dict[str, Any]:
+        work = {"operations": 8e9, "peak_bytes": 2**31, "start_bytes": 2**29, "device": "AVX2"}
+        return {"seconds": seconds, "processor_seconds": 1.0} | work
+
+    ours, peer = [turn(1.0), turn(1.0), turn(50.0)], [turn(2.0), turn(2.2), turn(150.0)]
+    result = train_step._result("peer", {"batch": 4}, peer, ours, 16e9)
+    assert result["ratio"] == pytest.approx({"median": 2.2, "least": 2.0, "most": 3.0})
+    assert result["processor_ratio"]["median"] == 1
+    assert result["images_per_second"] == pytest.approx(4 / 2.2)
+    assert result["share_of_peak"] == pytest.approx(8 / 2.2 / 16)
+    assert (result["peak_gib"], result["start_gib"]) == (2, 0.5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["cycle", "wasserstein"])
+def test_a_step_of_each_method(method: str, tmp_path: Path) -> None:
+    before = f"before={ROOT}"  # another checkout of ours, here the same
+    arguments = ("--method", method, "--size", "32", "--width", "4", "--batch", "2", "--rounds", "1", "--peer", before)
+    results = run("train_step.py", tmp_path / "step.json", *arguments)
+    assert [result["name"] for result in results] == ["synthoma", "before"]
+    for result in results:
+        assert result["gflop_a_step"] == results[0]["gflop_a_step"] > 0
+        assert 0 < result["start_gib"] < result["peak_gib"]
+        assert result["images_per_second"] == pytest.approx(2 / result["seconds_a_step"])
+
+
+@pytest.mark.slow
+def test_a_step_beside_a_peer(tmp_path: Path) -> None:
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / "pix2pix_model.py").write_text(PEER, encoding="utf-8")
+    arguments = ("--method", "conditional", "--size", "128", "--width", "2", "--batch", "2", "--rounds", "2")
+    results = run("train_step.py", tmp_path / "step.json", *arguments, "--peer", f"pix2pix={tmp_path}")
+    ours, peer = results
+    assert (ours["name"], peer["name"]) == ("synthoma", "pix2pix")
+    assert peer["gflop_a_step"] == 0
+    assert peer["ratio"]["most"] < 1  # it does nothing, so it is faster
+
+
+@pytest.mark.slow
+def test_memory_of_training_and_drawing(tmp_path: Path) -> None:
+    arguments = ("--method", "conditional", "--size", "32", "--width", "2", "--batch", "2", "--steps", "1")
+    results = run("memory.py", tmp_path / "memory.json", *arguments)
+    assert [(result["do"], result["recompute"]) for result in results] == [
+        ("train", False),
+        ("train", True),
+        ("draw", False),
+    ]
+    assert all(0 < result["start_gib"] < result["peak_gib"] for result in results)
+
+
+@pytest.mark.slow
+def test_the_data_path(tmp_path: Path) -> None:
+    arguments = ("--size", "32", "--width", "2", "--samples", "10", "--batch", "4", "--epochs", "1")
+    results = run("data_path.py", tmp_path / "data.json", *arguments)
+    assert [(result["where"], result["augmented"]) for result in results] == [
+        ("in memory", False),
+        ("in memory", True),
+        ("memory-mapped", False),
+        ("memory-mapped", True),
+    ]
+    assert all(result["samples_per_second"] > 0 < result["step_images_per_second"] for result in results)
