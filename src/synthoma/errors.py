@@ -13,6 +13,7 @@
     ├── RefusalError              4   what synthoma will not do, though it could
     │   ├── LeakError                 one patient on two sides
     │   └── PrivacyError              a release without, or against, the privacy audit
+    ├── ProcessError              1   a process that shared the work was killed
     └── Interrupted             130   Ctrl-C, after the work was saved
 
 Messages follow one template (:func:`describe`): what is wrong (file or setting), what was expected, what was found,
@@ -33,6 +34,7 @@ __all__ = [
     "MissingPartError",
     "OutputError",
     "PrivacyError",
+    "ProcessError",
     "RefusalError",
     "ScanError",
     "SettingError",
@@ -105,6 +107,10 @@ class LeakError(RefusalError):
 
 class PrivacyError(RefusalError):
     """A release without, or against, the privacy audit."""
+
+
+class ProcessError(SynthomaError):
+    """One of several processes was killed: by the system for want of memory, or by somebody."""
 
 
 class Interrupted(SynthomaError):  # noqa: N818 (it is no error: the user asked for it)

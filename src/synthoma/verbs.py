@@ -120,7 +120,7 @@ def generate(
     cohort: str | Path,
     out: str | Path,
     *,
-    method: str = "reconstruct",
+    method: str | None = None,
     recipe: str | Path | None = None,
     settings: Changes = (),
     overwrite: bool = False,
@@ -131,7 +131,8 @@ def generate(
         run: the run folder of a trained GAN, or one of its checkpoints.
         cohort: the real cohort that gives conditions and lesions.
         out: the synthetic cohort to write.
-        method: ``reconstruct``, ``transplant``, ``remove`` or ``redraw``.
+        method: of a conditional GAN ``reconstruct``, ``transplant``, ``remove`` or ``redraw``; of a CycleGAN
+            ``translate``, ``back``, ``cycle`` or ``redraw``; of a WGAN-GP ``sample``. The first of these when ``None``.
         recipe: whose block ``generation`` is used.
         settings: settings that differ, such as ``{"generation.samples": 50}``.
         overwrite: replace a folder of this name.

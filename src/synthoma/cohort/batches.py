@@ -1,4 +1,4 @@
-"""Batches of arrays for training: each a function of the seed, the epoch and the row alone.
+"""Batches of arrays for training: each sample a function of the seed, the epoch, the row and its round alone.
 
 So an epoch can be left and taken up at any batch, and a sample does not depend on the size of its batch. One thread
 prepares the next batches while the present one is used.
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from synthoma.cohort.augment import AugmentOptions, augment, draw_augmentation
+from synthoma.cohort.augment import Augmentation, AugmentOptions, augment, draw_augmentation
 from synthoma.errors import CohortError, SettingError, describe
 from synthoma.records import Cohort
 from synthoma.seeding import generator
@@ -75,7 +75,7 @@ class Batches:
             drop_last: leave out the last batch of an epoch where it is smaller.
             in_memory: copy the samples into memory, or read them from disk each time; by size when ``None``.
             length: samples an epoch, at least as many as there are; the rows are then gone through again, in a new
-                order each time. As many as there are when ``None``.
+                order and with new augmentation each round. As many as there are when ``None``.
             share: (rank, processes): this process gets its equal part of every batch, whose size must be a multiple of
                 the processes; what is over at the end of an epoch is left out.
 
@@ -112,14 +112,15 @@ class Batches:
     def epoch(self, number: int, *, skip: int = 0) -> Iterator[Batch]:
         """The batches of epoch ``number``, from batch ``skip`` on (to resume within an epoch)."""
         order = self._order(number)
+        rounds = np.arange(len(order)) // len(self.rows)
         with ThreadPoolExecutor(1, thread_name_prefix="batches") as pool:
             waiting: deque[Any] = deque()
             for start in range(skip, len(self) + AHEAD):
                 if start < len(self):
-                    chosen = order[start * self.batch_size : (start + 1) * self.batch_size]
-                    part = len(chosen) // self.processes
-                    chosen = chosen[self.rank * part : (self.rank + 1) * part]
-                    waiting.append(pool.submit(self._batch, number, chosen))
+                    begin = start * self.batch_size
+                    part = min(self.batch_size, len(order) - begin) // self.processes
+                    own = slice(begin + self.rank * part, begin + (self.rank + 1) * part)
+                    waiting.append(pool.submit(self._batch, number, order[own], rounds[own]))
                 if waiting and (len(waiting) > AHEAD or start >= len(self)):
                     yield waiting.popleft().result()
 
@@ -131,13 +132,18 @@ class Batches:
         first = generator(self.seed, "order", number)
         return np.concatenate([first.permutation(self.rows) for _ in range(rounds)])[: self.length]
 
-    def _batch(self, epoch: int, rows: NDArray[np.intp]) -> Batch:
+    def _batch(self, epoch: int, rows: NDArray[np.intp], rounds: NDArray[np.intp]) -> Batch:
         import torch
 
         places = rows if self._place is None else np.array([self._place[int(row)] for row in rows])
         images = torch.from_numpy(np.asarray(self._images[places], dtype=np.float32))
         masks = torch.from_numpy(np.asarray(self._masks[places], dtype=np.float32))
         if self.options != AugmentOptions():
-            drawn = [draw_augmentation(self.options, generator(self.seed, "augment", epoch, int(row))) for row in rows]
+            drawn = [self._draw(epoch, *which) for which in zip(rows.tolist(), rounds.tolist(), strict=True)]
             images, masks = augment(images, masks, drawn, self.options)
         return Batch(images, masks, rows)
+
+    def _draw(self, epoch: int, row: int, turn: int) -> Augmentation:
+        """The changes to a row of the cohort when it comes for the ``turn``-th time in an epoch, from 0."""
+        again = (turn,) if turn else ()
+        return draw_augmentation(self.options, generator(self.seed, "augment", epoch, row, *again))

@@ -17,8 +17,14 @@ def generate(
     cohort: Annotated[Path, typer.Argument(help="The real cohort that gives the conditions.")],
     out: Out,
     method: Annotated[
-        str, typer.Option("--method", metavar="METHOD", help="reconstruct, transplant, remove or redraw.")
-    ] = "reconstruct",
+        str | None,
+        typer.Option(
+            "--method",
+            metavar="METHOD",
+            help="Of a conditional GAN: reconstruct, transplant, remove, redraw. Of a CycleGAN: translate, back, cycle, "
+            "redraw. Of a WGAN-GP: sample. By default the first of these.",
+        ),
+    ] = None,
     recipe: Recipe = None,
     settings: Set = None,
     overwrite: Overwrite = False,

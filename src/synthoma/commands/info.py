@@ -54,10 +54,11 @@ def cohort_lines(cohort: Cohort) -> list[str]:
     from synthoma.cohort import describe_cohort
 
     about = describe_cohort(cohort)
-    size = " × ".join(str(n) for n in about["shape"])
+    size, unit = " × ".join(str(n) for n in about["shape"]), "voxels" if len(about["shape"]) == 3 else "pixels"
     lines = [
-        f"{about['path']}: {about['samples']} samples of {about['patients']} patients, {size} pixels",
+        f"{about['path']}: {about['samples']} samples of {about['patients']} patients, {size} {unit}",
         f"  channels  {', '.join(about['channels'])}   masks  {', '.join(about['masks'])}",
+        f"  modality  {about['modality']}   unit  {about['unit']}",
     ]
     if about["conditions"]:
         lines.append(f"  made from {', '.join(about['conditions'])}")

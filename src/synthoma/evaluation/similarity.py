@@ -32,7 +32,10 @@ __all__ = ["REGIONS", "difference_verdict", "evaluate_similarity", "score"]
 DATA_RANGE = 2.0
 """Width of the window [−1, 1] that every cohort declares; the columns low and high lead back to the scanner."""
 REGIONS = ("frame", "body", "lesion")
-SSIM_METHOD = "Wang 2004, Gaussian window 11×11, σ 1.5, population covariance, mean of the full map over the region"
+SSIM_METHOD = (
+    "Wang 2004, Gaussian window of 11 taps along each axis, σ 1.5, population covariance, mean of the full map over the "
+    "region"
+)
 PSNR_METHOD = "10 log10(4 / MSE)"
 MAE_METHOD = "mean absolute error"
 METHODS = {"ssim": SSIM_METHOD, "psnr": PSNR_METHOD, "mae": MAE_METHOD, "mae-relative": MAE_METHOD}

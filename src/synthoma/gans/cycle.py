@@ -148,6 +148,10 @@ class CycleGAN(Gan):
         self._names = {side: self._domain(side).channels or layout.channels for side in (SOURCE, TARGET)}
         for side, names in self._names.items():
             layout.check(f"gan.{side}.channels", names)
+        if self._names[SOURCE] == self._names[TARGET] and options.source.columns == options.target.columns:
+            found = f"the same, {', '.join(self._names[TARGET])}"
+            remedy = "Let the domains differ in channels, modality, label or site."
+            raise SettingError(describe("gan.target", "another domain than gan.source", found, remedy))
         if any(side % 4 for side in layout.shape):
             found = "×".join(map(str, layout.shape))
             raise SettingError(describe("gan.method", "image sides divisible by 4", found, "Change resize.size."))

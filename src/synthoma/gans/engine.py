@@ -82,8 +82,9 @@ class Engine:
         """The samples of all processes in the order of the whole batch, without gradient."""
         if self.processes == 1:
             return images.detach()
-        parts = [torch.empty_like(images) for _ in range(self.processes)]
-        dist.all_gather(parts, images.detach().contiguous())
+        own = images.detach().contiguous()  # channels last would arrive in the order of its memory
+        parts = [torch.empty_like(own) for _ in range(self.processes)]
+        dist.all_gather(parts, own)
         return torch.cat(parts)
 
     def share(self, whole: Tensor) -> Tensor:

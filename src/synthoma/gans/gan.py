@@ -85,6 +85,12 @@ class Gan(ABC):
         """What a fresh run does once with its training samples."""
         del cohort, rows
 
+    def weights_channels_last(self) -> None:
+        """Turn the weights of 2D networks to the order of :meth:`Examples.to` with ``last``; before they are used."""
+        if len(self.layout.shape) == 2:
+            for network in self.networks.values():
+                network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
     def averages_every(self) -> int:
         """Steps between two updates of the networks that draw."""
         return 1

@@ -27,12 +27,13 @@ class Layout:
     shape: tuple[int, ...]
     """([z,] y, x)."""
     labels: tuple[str, ...] = ()
-    """The labels of the real samples, sorted."""
+    """The labels of the real training samples, sorted; of all real samples where there is no split."""
 
     @classmethod
     def of(cls, cohort: Cohort) -> Self:
         """The layout of a cohort."""
-        real = cohort.table["label"][cohort.rows(origin="real")]
+        training = cohort.rows(split="train", origin="real")
+        real = cohort.table["label"][training if len(training) else cohort.rows(origin="real")]
         shape = tuple(int(n) for n in cohort.images.shape[2:])
         return cls(cohort.channels, cohort.mask_names, shape, tuple(sorted(set(real.tolist()))))
 

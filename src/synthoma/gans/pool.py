@@ -23,6 +23,8 @@ class ImagePool(nn.Module):
         self.filled: Tensor
         self.register_buffer("images", torch.zeros(size, *shape))
         self.register_buffer("filled", torch.zeros((), dtype=torch.int64))
+        self._count = 0  # as ``filled``, which only a loaded state is asked for: reading it waits for the device
+        self.register_load_state_dict_post_hook(_count_again)
 
     @torch.no_grad()
     def exchange(self, images: Tensor, engine: Engine) -> Tensor:
@@ -34,15 +36,18 @@ class ImagePool(nn.Module):
             return images.detach()
         whole = engine.gathered(images).clone()
         draws = engine.uniform_for_all(2 * len(whole)).tolist()
-        filled = int(self.filled)
         for i in range(len(whole)):
-            if filled < self.size:
-                self.images[filled] = whole[i]
-                filled += 1
+            if self._count < self.size:
+                self.images[self._count] = whole[i]
+                self._count += 1
             elif draws[2 * i] > 0.5:
                 place = int(draws[2 * i + 1] * self.size)
                 earlier = self.images[place].clone()
                 self.images[place] = whole[i]
                 whole[i] = earlier
-        self.filled.fill_(filled)
+        self.filled.fill_(self._count)
         return engine.share(whole)
+
+
+def _count_again(pool: ImagePool, _: object) -> None:
+    pool._count = int(pool.filled)

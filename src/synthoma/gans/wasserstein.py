@@ -9,7 +9,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
 import torch
-import torch.nn.functional as F
 from pydantic import Field, field_validator
 from torch import Tensor, nn
 
@@ -193,7 +192,8 @@ class WassersteinGAN(Gan):
         return lambda images: differentiable_augmentation(images, changes, drawn)
 
     def _classes(self, labels: Tensor) -> Tensor:
-        return F.one_hot(labels, len(self.layout.labels)).float()
+        """One-hot, (n, classes); nothing but zeros for a label that the training did not know."""
+        return (labels[:, None] == torch.arange(len(self.layout.labels), device=labels.device)).float()
 
     def _optimiser(self, network: nn.Module) -> torch.optim.Optimizer:
         if self.options.optimiser == "adam":

@@ -54,13 +54,13 @@ def generate(
     checkpoint: Path,
     cohort: Cohort,
     out: Path,
-    method: str,
+    method: str | None,
     options: GenerationOptions,
     *,
     overwrite: bool = False,
     device: str = "cpu",
 ) -> Path:
-    """Write the synthetic cohort of one ``method`` to the folder ``out``.
+    """Write the synthetic cohort of one ``method``, by default the first that the GAN knows, to the folder ``out``.
 
     Sample *i* has random numbers of its own: it depends neither on the batch size nor on the other samples.
 
@@ -70,6 +70,7 @@ def generate(
         CohortError: the cohort has no samples that the method could start from.
     """
     gan, networks, trained = load_generator(checkpoint, device=device)
+    method = method or gan.makes[0]
     if method not in gan.makes:
         expected = f"one of {', '.join(gan.makes)}, which a {gan.options.method} GAN knows"
         raise SettingError(describe("generation.methods", expected, f"'{method}'", did_you_mean(method, gan.makes)))

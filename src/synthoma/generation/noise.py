@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 import numpy as np
+from numpy.typing import NDArray
 
 from synthoma.errors import SettingError, describe, did_you_mean
 from synthoma.gans import Gan
@@ -15,27 +16,32 @@ from synthoma.seeding import generator
 
 __all__ = ["sample"]
 
+Rows = NDArray[np.intp]
+
 
 def sample(gan: Gan, cohort: Cohort, options: GenerationOptions) -> list[Plan]:
     """As many as asked for, in the mix asked for; image *i* depends on the seed, its number and its label.
 
     Every image is a patient of its own. It takes pixel spacing, modality and intensity window from the training
-    samples of its label: the values that are most frequent there, and the median window.
+    samples of its label: the values that are most frequent there, and the median window. Its site is the one that they
+    all share, if they do.
 
     Raises:
-        SettingError: the GAN does not know a label of ``generation.mix``.
+        SettingError: the GAN does not know a label of ``generation.mix``, or without a mix one of the training samples.
     """
     rows = cohort.rows(split="train", origin="real")
     if not len(rows):
         return []
     known = gan.layout.labels
-    for label in options.mix:
+    shares = options.mix or dict(Counter(cohort.table["label"][rows].tolist()))
+    for label in shares:
         if label not in known:
             expected, near = "labels that the GAN was trained on", did_you_mean(label, known)
             raise SettingError(describe("generation.mix", expected, f"'{label}'", near))
-    shares = options.mix or dict(Counter(cohort.table["label"][rows].tolist()))
     labels = _labels(shares, options.samples or len(rows))
-    like = {label: _like(cohort, label) for label in set(labels)}
+    of_label = {label: _training(cohort, label) for label in set(labels)}
+    like = {label: _alike(cohort, own) for label, own in of_label.items()}
+    sites = {label: set(cohort.table["site"][own].tolist()) for label, own in of_label.items()}
     channels = gan.channels("sample")[1]
     plans = []
     for number, label in enumerate(labels):
@@ -45,7 +51,8 @@ def sample(gan: Gan, cohort: Cohort, options: GenerationOptions) -> list[Plan]:
         window = {
             c: tuple(float(np.median(cohort.table[f"{end}_{c}"][own])) for end in ("low", "high")) for c in channels
         }
-        changes = {"patient": name, "slices": (0,), "intensity": window}
+        site = next(iter(sites[label])) if len(sites[label]) == 1 else ""
+        changes = {"patient": name, "slices": (0,), "site": site, "intensity": window}
         empty = np.zeros_like(cohort.masks[0][1:])
         noise = rng.standard_normal(gan.latent, dtype=np.float32)
         plans.append(Plan("sample", int(own[0]), empty, label, changes=changes, noise=noise))
@@ -63,11 +70,14 @@ def _labels(shares: dict[str, float], count: int) -> list[str]:
     return [label for _, label in places]
 
 
-def _like(cohort: Cohort, label: str) -> np.ndarray[tuple[int], np.dtype[np.intp]]:
-    """Training samples of the label and of its most frequent modality, those of the most frequent spacing first."""
+def _training(cohort: Cohort, label: str) -> Rows:
+    """Training samples of the label, or all of them where it has none."""
     rows = cohort.rows(split="train", origin="real", label=label)
-    if not len(rows):
-        rows = cohort.rows(split="train", origin="real")
+    return rows if len(rows) else cohort.rows(split="train", origin="real")
+
+
+def _alike(cohort: Cohort, rows: Rows) -> Rows:
+    """Those of the most frequent modality, and among them those of the most frequent spacing first."""
     kinds = list(zip(*(cohort.table[name][rows].tolist() for name in ("modality", "unit")), strict=True))
     most = Counter(kinds).most_common(1)[0][0]
     rows = rows[[kind == most for kind in kinds]]  # a window between those of CT and MR would be neither's

@@ -85,7 +85,13 @@ def checkpoint_of(run: Path, use: str = "best") -> Path:
 
 
 def generate_stage(
-    checkpoint: Path, cohort: Path, out: Path, method: str, options: GenerationOptions, *, overwrite: bool = False
+    checkpoint: Path,
+    cohort: Path,
+    out: Path,
+    method: str | None,
+    options: GenerationOptions,
+    *,
+    overwrite: bool = False,
 ) -> Path:
     """Write the synthetic cohort of one method; see :func:`synthoma.generation.generate.generate`."""
     from synthoma.generation.generate import generate

@@ -9,7 +9,7 @@ import torch
 
 from synthoma.errors import MissingPartError, SettingError, describe
 
-__all__ = ["check_compiler", "cpu_has_bf16", "device_for", "keep_memory", "precision_for"]
+__all__ = ["channels_last_for", "check_compiler", "cpu_has_bf16", "device_for", "keep_memory", "precision_for"]
 
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # malloc.h
 
@@ -42,6 +42,11 @@ def precision_for(name: str, device: torch.device) -> torch.dtype:
             )
         )
     return torch.bfloat16 if has else torch.float32
+
+
+def channels_last_for(name: str, device: torch.device) -> bool:
+    """What ``auto``, ``on`` or ``off`` means on ``device``."""
+    return name == "on" or (name == "auto" and device.type == "cuda")
 
 
 def check_compiler(device: torch.device) -> None:

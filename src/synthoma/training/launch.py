@@ -19,7 +19,7 @@ from typing import Any
 import torch
 
 from synthoma import errors
-from synthoma.errors import InputError, SynthomaError, describe
+from synthoma.errors import InputError, ProcessError, SynthomaError, describe
 from synthoma.gans import GanOptions
 from synthoma.storage import write_bytes
 from synthoma.training.hardware import device_for
@@ -47,7 +47,7 @@ def launch(
     Raises:
         InputError: it is itself one of several processes.
         SettingError: there are fewer GPUs.
-        SynthomaError: whatever ends the training.
+        SynthomaError: whatever ends the training; a ``ProcessError`` where a process was killed.
         RuntimeError: a process came to another end.
     """
     from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, SignalException
@@ -128,10 +128,11 @@ def _reason(logs: Path, exit_codes: Mapping[int, int]) -> BaseException:
     for words in said:
         if words["kind"] == KeyboardInterrupt.__name__:
             return KeyboardInterrupt()
-    first = next(iter(exit_codes), None)  # the launcher lists them as it found them
-    if first is not None and exit_codes[first] < 0:
-        end = f"process {first} was ended by {signal.Signals(-exit_codes[first]).name}"
-        return _noted(RuntimeError(f"{end} (too little memory?); go on with --resume"), *said)
+    killed = next((rank for rank, code in exit_codes.items() if code < 0), None)
+    if killed is not None:  # before what the others said, who only lost it
+        by = f"that {signal.Signals(-exit_codes[killed]).name} killed it"
+        remedy = "Too little memory? Go on with --resume and fewer --devices, or anew with a smaller training.batch_size."
+        return _noted(ProcessError(describe(f"process {killed}", "the end of the training", by, remedy)), *said)
     if said:
         return _noted(RuntimeError(f"process {said[0]['rank']}: {said[0]['kind']}: {said[0]['message']}"), *said)
     return RuntimeError(f"exit codes {dict(exit_codes)}") if exit_codes else KeyboardInterrupt()  # before they began

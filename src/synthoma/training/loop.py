@@ -19,7 +19,7 @@ from synthoma.gans.checkpoints import load_checkpoint
 from synthoma.records import UNLABELLED, Cohort, Lineage
 from synthoma.seeding import child_seed
 from synthoma.training.averaging import Average
-from synthoma.training.hardware import check_compiler, device_for, keep_memory, precision_for
+from synthoma.training.hardware import channels_last_for, check_compiler, device_for, keep_memory, precision_for
 from synthoma.training.options import TrainingOptions
 from synthoma.training.processes import joined
 from synthoma.training.run_folder import RunFolder
@@ -71,6 +71,8 @@ def train(
         }
         torch.manual_seed(child_seed(options.seed, "torch"))
         gan = GANS[gan_options.method](gan_options, Layout.of(cohort), device)  # before the folder: it checks settings
+        if channels_last_for(options.channels_last, device):
+            gan.weights_channels_last()
         sides = gan.sides(cohort, rows)
         _check_masks(gan, cohort, rows)
         check_processes(gan, processes.count)

@@ -32,7 +32,7 @@ class TrainingOptions(Options):
     compile: bool = False
     """Compile the networks (``torch.compile``): minutes at the start, faster steps on a GPU."""
     channels_last: Literal["auto", "on", "off"] = "auto"
-    """Order of images in memory; ``auto``: on GPUs, where it is measured to help."""
+    """Order of 2D images and weights in memory; ``auto``: on GPUs, where it is measured to help."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     threads: int = Field(0, ge=0)
     """Processor threads of each process; 0 takes all cores, an equal share each where there are several."""

@@ -79,9 +79,13 @@ class State:
             raise CheckpointError(describe(what, expected, found))
         for name, optimiser in gan.optimisers.items():
             moments: dict[int, dict[str, torch.Tensor]] = {}
+            weights = [weight for group in optimiser.param_groups for weight in group["params"]]
             for key, array in saved.part(f"optimisers/{name}").items():
                 index, field = key.split("/")
-                moments.setdefault(int(index), {})[field] = torch.from_numpy(np.array(array))
+                moment = torch.from_numpy(np.array(array))
+                if moment.ndim:  # a fused optimiser goes through memory, where a weight may be channels last
+                    moment = torch.empty_like(weights[int(index)], device="cpu").copy_(moment)
+                moments.setdefault(int(index), {})[field] = moment
             optimiser.load_state_dict({"state": moments, "param_groups": optimiser.state_dict()["param_groups"]})
         self.engine.restore(saved.scalars["engine"])
         self.step, self.best = saved.step, saved.scalars["best"]

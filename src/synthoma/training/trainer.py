@@ -17,6 +17,7 @@ from synthoma.gans import Examples
 from synthoma.gans.checkpoints import save_checkpoint
 from synthoma.records import Cohort
 from synthoma.seeding import child_seed
+from synthoma.training.hardware import channels_last_for
 from synthoma.training.looks import Looks
 from synthoma.training.losses import EpochLosses
 from synthoma.training.options import TrainingOptions
@@ -67,7 +68,7 @@ class Trainer:
         self.labels = state.gan.layout.label_indices(cohort.table["label"].tolist())
         on_gpu = state.gan.device.type == "cuda"
         self.look_every = LOOK_EVERY_STEPS if on_gpu else 1  # reading a loss waits for the device
-        self.channels_last = options.channels_last == "on" or (options.channels_last == "auto" and on_gpu)
+        self.channels_last = channels_last_for(options.channels_last, state.gan.device)
 
     def run(self) -> None:
         """Epoch after epoch from where the state is, to the end.
