@@ -139,10 +139,7 @@ def _gan(what: argparse.Namespace) -> Any:
     """One of our methods with the losses of the peer, where the peer has it."""
     import torch
 
-    from synthoma.gans import GANS, CycleOptions, Layout
-    from synthoma.gans.conditional import ConditionalOptions
-    from synthoma.gans.cycle import Domain
-    from synthoma.gans.wasserstein import WassersteinOptions
+    from synthoma.gans import GANS, ConditionalOptions, CycleOptions, Domain, Layout, WassersteinOptions
 
     source, target = _names(what)
     options: Any

@@ -50,11 +50,12 @@ def test_ratios_are_those_of_pairs(train_step: Any) -> None:
         return {"seconds": seconds, "processor_seconds": 1.0} | work
 
     ours, peer = [turn(1.0), turn(1.0), turn(50.0)], [turn(2.0), turn(2.2), turn(150.0)]
-    result = train_step._result("peer", {"batch": 4}, peer, ours, 16e9)
+    what, products = {"batch": 4, "device": "cpu", "precision": "float32"}, [turn(9.0) | {"processor_seconds": 0.5}]
+    result = train_step._result("peer", what, peer, ours, products)
     assert result["ratio"] == pytest.approx({"median": 2.2, "least": 2.0, "most": 3.0})
     assert result["processor_ratio"]["median"] == 1
     assert result["images_per_second"] == pytest.approx(4 / 2.2)
-    assert result["share_of_peak"] == pytest.approx(8 / 2.2 / 16)
+    assert result["share_of_peak"] == pytest.approx(0.5)  # by processor time
     assert (result["peak_gib"], result["start_gib"]) == (2, 0.5)
 
 

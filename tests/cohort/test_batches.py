@@ -1,7 +1,8 @@
-"""Batches: a function of seed, epoch and row; never of batch size, of where one began, or of where samples are held."""
+"""Batches: a function of seed, epoch, row and round; never of batch size, of the beginning, or of where samples lie."""
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
 from collections.abc import Callable
@@ -179,6 +180,27 @@ def test_a_longer_epoch_goes_through_all_before_one_comes_again(
     assert length < 46 or rows[:23].tolist() != rows[23:46].tolist()
     one = Batches(many, np.arange(23), batch_size=size, seed=seed)
     assert np.concatenate([batch.rows for batch in one.epoch(1)]).tolist() == rows[:23].tolist()
+
+
+def test_a_sample_that_comes_again_in_an_epoch_is_changed_anew(many: Cohort) -> None:
+    """Each round of an epoch; what the first round draws is the same whether others follow or not."""
+
+    def drawn(length: int | None, size: int = 4) -> dict[int, list[torch.Tensor]]:
+        batches = Batches(many, np.arange(5), batch_size=size, seed=3, augment=EVERYTHING, length=length)
+        found: dict[int, list[torch.Tensor]] = {}
+        for batch in batches.epoch(2):
+            for row, image in zip(batch.rows.tolist(), batch.images, strict=True):
+                found.setdefault(row, []).append(image)
+        return found
+
+    once, thrice = drawn(None), drawn(15)
+    for row, images in thrice.items():
+        assert len(images) == 3
+        assert torch.equal(images[0], once[row][0])
+        for one, other in itertools.combinations(images, 2):
+            assert not torch.equal(one, other)
+        for one, other in zip(images, drawn(15, size=3)[row], strict=True):  # wherever in a batch it stands
+            assert torch.equal(one, other)
 
 
 @hypothesis_settings(max_examples=20, deadline=None)

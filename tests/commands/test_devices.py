@@ -115,7 +115,7 @@ def test_a_process_that_is_killed_is_named(begun: subprocess.Popen[str]) -> None
     assert begun.returncode == 1
     assert err.splitlines()[-2:] == [
         "error: process 1: expected the end of the training, found that SIGKILL killed it.",
-        "Too little memory? Go on with --resume and fewer --devices, or anew with a smaller training.batch_size.",
+        "Too little memory? Go on with --resume on fewer --devices, or anew with a smaller batch_size.",
     ], err
 
 

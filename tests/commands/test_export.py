@@ -56,6 +56,7 @@ def test_synthetic_volumes_lie_where_the_real_ones_do(typed, scans, small_gan, t
     ):
         said = typed(*words)
         assert said.code == 0, said.err
+    assert "24 × 24 × 24 voxels" in typed("info", real).out
     cohort, synthetic = open_cohort(real), open_cohort(made)
     assert synthetic.images.shape[1:] == (1, 24, 24, 24)
     for row, scan in enumerate(synthetic.table["scan"]):

@@ -44,6 +44,7 @@ def test_a_folder_becomes_a_cohort_and_a_summary(typed, study, real):
     assert said.code == 0
     for text in ("48 samples of 8 patients, 32 × 32 pixels", "channels  t1, flair", "test ", "tumour-free"):
         assert text in said.out
+    assert "  modality  MR   unit  arbitrary\n" in said.out
     assert json.loads(typed("info", real, "--json").out)["samples"] == 48
 
 

@@ -85,7 +85,10 @@ def test_a_run_stays_when_the_new_one_cannot_begin(typed, study, tmp_path, small
         (("--set", "gan.width=0"), "settings: gan.width: expected greater than or equal to 1, found 0."),
         (("--set", "width=4"), "--set width: expected a setting of gan.… or training.…, found 'width'."),
         (("--set", "generation.seed=4"), "--set generation.seed: expected a setting of gan.… or training.…"),
-        (("--set", "training.precision=float64"), "settings: training.precision: expected 'auto', 'float32', 'bf16' or 'fp16'"),
+        (
+            ("--set", "training.precision=float64"),
+            "settings: training.precision: expected 'auto', 'float32', 'bf16' or 'fp16'",
+        ),
         (("--set", "gan.target=[t1]"), "settings: gan: 't1' is both condition and target"),
         (("--set", "training.device=cuda"), "training.device: expected a CUDA device, found none."),
         (("--recipe", "demmo"), "recipe 'demmo': expected a ready recipe or a file"),

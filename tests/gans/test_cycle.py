@@ -178,6 +178,20 @@ def patients(cohort: Cohort, rows: Any) -> set[str]:
     return set(cohort.table["patient"][rows].tolist())
 
 
+@pytest.mark.parametrize(
+    ("source", "target"),
+    [
+        ({"channels": ()}, {"channels": ("t1", "t2", "flair")}),
+        ({"channels": ("t1", "t2", "flair"), "label": "tumour"}, {"label": "tumour"}),
+    ],
+)
+def test_domains_that_are_equal_once_the_cohort_is_known(source: dict[str, Any], target: dict[str, Any]) -> None:
+    message = "gan.target: expected another domain than gan.source, found the same, t1, t2, flair.\n"
+    with pytest.raises(SettingError, match=message):
+        CycleGAN(small(source=source, target=target), LAYOUT, CPU)
+    CycleGAN(small(source=source, target=target | {"site": "north"}), LAYOUT, CPU)
+
+
 def test_two_channels_are_taken_from_different_patients(ellipse_cohort: Cohort) -> None:
     rows = training(ellipse_cohort)
     source, target = gan_for(ellipse_cohort).sides(ellipse_cohort, rows)

@@ -27,6 +27,15 @@ def test_labels_are_those_of_real_samples(ellipse_cohort: Cohort) -> None:
     assert Layout.of(mixed).labels == ("tumour-free",)
 
 
+def test_labels_are_those_of_training_samples_or_of_all_before_a_split(ellipse_cohort: Cohort) -> None:
+    """What only held-out patients have is no class that could be learned."""
+    changed = ellipse_cohort.select(np.arange(len(ellipse_cohort)))
+    changed.table["label"][changed.rows(split="test", label="tumour")] = "rare"
+    assert Layout.of(changed).labels == ("tumour", "tumour-free")
+    changed.table["split"][:] = ""
+    assert Layout.of(changed).labels == ("rare", "tumour", "tumour-free")
+
+
 def test_a_label_has_an_index_and_an_unknown_one_none() -> None:
     layout = replace(LAYOUT, labels=("a", "b"))
     assert layout.label_indices(["b", "c", "a", "b"]).tolist() == [1, -1, 0, 1]

@@ -98,6 +98,24 @@ def test_it_is_saved_and_comes_back_with_its_contents() -> None:
             assert torch.equal(*shown)
 
 
+def test_no_step_waits_for_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A number is read off a tensor when a state is loaded, and never again."""
+    loaded, pool, engine = ImagePool(4, 1, 4, 4), ImagePool(4, 1, 4, 4), Engine(CPU)
+    pool.exchange(some(3, 0), engine)
+    loaded.load_state_dict(pool.state_dict())
+
+    def wait(*_: object) -> int:
+        raise AssertionError("a tensor was read")
+
+    for name in ("__int__", "__index__", "__bool__", "__float__", "item"):
+        monkeypatch.setattr(Tensor, name, wait)
+    for step in range(4):
+        engine.begin(step)
+        loaded.exchange(some(1, step), engine)
+    monkeypatch.undo()
+    assert int(loaded.filled) == 4
+
+
 def test_it_holds_copies() -> None:
     pool, images = ImagePool(2, 1, 4, 4), some(2, 0)
     shown = pool.exchange(images, Engine(CPU))

@@ -170,6 +170,29 @@ def test_modality_unit_window_and_spacing_are_those_usual_for_the_label(made_by:
     assert set(made.table["spacing_mm"][made.rows(label="tumour")]) == {"2 2"}
 
 
+def test_the_site_is_the_one_that_all_training_samples_of_the_label_share(made_by: Made, mixed_cohort: Cohort) -> None:
+    """Two centres are no one's: such an image comes from neither."""
+    mixed = mixed_cohort.select(np.arange(len(mixed_cohort)))
+    training = mixed.rows(split="train", label="tumour")
+    assert set(mixed.table["site"][training]) == {"north", "south"}
+    assert set(made_by(GAN, mixed, "sample", trained_on=mixed_cohort).table["site"]) == {""}
+    mixed.table["site"][training] = "north"
+    made = made_by(GAN, mixed, "sample", trained_on=mixed_cohort)
+    assert set(made.table["site"][made.rows(label="tumour")]) == {"north"}
+    assert set(made.table["site"][made.rows(label="tumour-free")]) == {""}
+
+
+def test_a_label_of_the_cohort_that_the_gan_never_saw(made_by: Made, mixed_cohort: Cohort) -> None:
+    """Without a mix the labels are those of the cohort, which may be another than the training's."""
+    other = mixed_cohort.select(np.arange(len(mixed_cohort)))
+    other.table["label"][other.rows(label="tumour")] = "rare"
+    with pytest.raises(
+        SettingError, match=r"generation\.mix: expected labels that the GAN was trained on, found 'rare'"
+    ):
+        made_by(GAN, other, "sample", trained_on=mixed_cohort)
+    assert len(made_by(GAN, other, "sample", trained_on=mixed_cohort, mix={"tumour": 1}, samples=2)) == 2
+
+
 def test_a_label_that_the_cohort_lacks_borrows_from_the_others(made_by: Made, mixed_cohort: Cohort) -> None:
     """The GAN knows it all the same."""
     tumours = mixed_cohort.select(mixed_cohort.rows(label="tumour"))

@@ -163,7 +163,10 @@ def fake_log(seed: int, epochs: int = 60) -> list[dict[str, Any]]:
     return lines
 
 
-METHOD = "Wang 2004, Gaussian window of 11 taps along each axis, σ 1.5; data range 2 (window [−1, 1]); mean over patients; BCa bootstrap"
+METHOD = (
+    "Wang 2004, Gaussian window of 11 taps along each axis, σ 1.5; data range 2 (window [−1, 1]); mean over patients; "
+    "BCa bootstrap"
+)
 
 
 def fake_measurements() -> list[Measurement]:

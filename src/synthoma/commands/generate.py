@@ -21,8 +21,8 @@ def generate(
         typer.Option(
             "--method",
             metavar="METHOD",
-            help="Of a conditional GAN: reconstruct, transplant, remove, redraw. Of a CycleGAN: translate, back, cycle, "
-            "redraw. Of a WGAN-GP: sample. By default the first of these.",
+            help="Of a conditional GAN: reconstruct, transplant, remove, redraw. Of a CycleGAN: translate, back, "
+            "cycle, redraw. Of a WGAN-GP: sample. By default the first of these.",
         ),
     ] = None,
     recipe: Recipe = None,

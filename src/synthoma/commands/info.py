@@ -119,11 +119,10 @@ def _run(path: Path) -> dict[str, Any]:
 
 def _run_lines(run: dict[str, Any]) -> list[str]:
     gan, training = run["options"]["gan"], run["options"]["training"]
-    condition, target = (", ".join(gan[name]) for name in ("condition", "target"))
     done = run["last"]["epoch"] if run["last"] else 0
     state = "finished" if run["finished"] else "not finished: go on with synthoma train … --resume"
     lines = [
-        f"{run['path']}: {gan['method']} GAN, [{condition}] → [{target}], {state}",
+        f"{run['path']}: {gan['method']} GAN, {_direction(gan)}, {state}",
         f"  epochs    {done} of {training['epochs']}",
     ]
     if run["last"]:
@@ -135,6 +134,22 @@ def _run_lines(run: dict[str, Any]) -> list[str]:
         best = run["best"]
         lines.append(f"  best      epoch {best['epoch']}: SSIM {best['ssim']:.3f}, PSNR {best['psnr_db']:.2f} dB")
     return lines
+
+
+def _direction(gan: dict[str, Any]) -> str:
+    """From what to what a GAN goes, by its settings."""
+    if gan["method"] == "cycle":
+        return " ↔ ".join(_domain(gan[side]) for side in ("source", "target"))
+    return f"{_channels(gan['condition']) if 'condition' in gan else 'noise'} → {_channels(gan['target'])}"
+
+
+def _domain(domain: dict[str, Any]) -> str:
+    fixed = [f"{name} {domain[name]}" for name in ("modality", "label", "site") if domain[name]]
+    return " ".join([_channels(domain["channels"])] * bool(domain["channels"] or not fixed) + fixed)
+
+
+def _channels(names: list[str]) -> str:
+    return f"[{', '.join(names)}]" if names else "all channels"
 
 
 def _study(path: Path) -> dict[str, Any]:

@@ -33,8 +33,8 @@ DATA_RANGE = 2.0
 """Width of the window [−1, 1] that every cohort declares; the columns low and high lead back to the scanner."""
 REGIONS = ("frame", "body", "lesion")
 SSIM_METHOD = (
-    "Wang 2004, Gaussian window of 11 taps along each axis, σ 1.5, population covariance, mean of the full map over the "
-    "region"
+    "Wang 2004, Gaussian window of 11 taps along each axis, σ 1.5, population covariance, mean of the full map over "
+    "the region"
 )
 PSNR_METHOD = "10 log10(4 / MSE)"
 MAE_METHOD = "mean absolute error"

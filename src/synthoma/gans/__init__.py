@@ -11,7 +11,8 @@ from typing import Annotated
 from pydantic import Field
 
 from synthoma.gans.conditional import ConditionalGAN, ConditionalOptions
-from synthoma.gans.cycle import CycleGAN, CycleOptions, Domain
+from synthoma.gans.cycle import CycleGAN, CycleOptions
+from synthoma.gans.domain import Domain
 from synthoma.gans.engine import Engine
 from synthoma.gans.gan import Examples, Gan
 from synthoma.gans.layout import MASK, Layout

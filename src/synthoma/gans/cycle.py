@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from synthoma.errors import CohortError, SettingError, describe, did_you_mean
+from synthoma.errors import CohortError, SettingError, describe
 from synthoma.gans.diffaugment import Change, differentiable_augmentation, draw_changes
+from synthoma.gans.domain import Domain
 from synthoma.gans.engine import Engine
 from synthoma.gans.gan import Examples, Gan
 from synthoma.gans.layout import MASK, Layout
@@ -31,44 +32,10 @@ from synthoma.options import Options
 from synthoma.records import Cohort
 from synthoma.seeding import generator as random_generator
 
-__all__ = ["CycleGAN", "CycleOptions", "Domain"]
+__all__ = ["CycleGAN", "CycleOptions"]
 
 Rows = NDArray[np.intp]
 SOURCE, TARGET = "source", "target"
-
-
-class Domain(Options):
-    """Which images of a cohort are of one kind. What is left empty does not matter."""
-
-    channels: tuple[str, ...] = ()
-    """The channels that an image has; all of the cohort's when empty."""
-    modality: str = ""
-    """MR, CT or OT."""
-    label: str = ""
-    """The class, such as ``tumour-free``."""
-    site: str = ""
-    """The centre that the scan comes from."""
-
-    @property
-    def columns(self) -> dict[str, str]:
-        """The columns of the table that the domain fixes."""
-        return {name: getattr(self, name) for name in ("modality", "label", "site") if getattr(self, name)}
-
-    def rows(self, cohort: Cohort, rows: Rows, setting: str) -> Rows:
-        """Those of ``rows`` that belong to the domain.
-
-        Raises:
-            CohortError: there is none.
-        """
-        found = rows
-        for name, value in self.columns.items():
-            column = cohort.table[name][found]
-            known = sorted(set(column.tolist()))
-            found = found[column == value]
-            if not len(found):
-                expected = f"training samples of {name} '{value}'"
-                raise CohortError(describe(f"gan.{setting}.{name}", expected, "none", did_you_mean(value, known)))
-        return found
 
 
 class CycleOptions(Options):
@@ -89,8 +56,8 @@ class CycleOptions(Options):
     discriminator_width: int = Field(64, ge=1)
     """Features of the PatchGANs' first layer."""
     discriminator_layers: int = Field(3, ge=1, le=5)
-    """3 looks at patches of 70 × 70 pixels, 2 at 34 × 34, 1 at 16 × 16: texture and contrast, not anatomy, which a small
-    set of patients would be learned by."""
+    """3 looks at patches of 70 × 70 pixels, 2 at 34 × 34, 1 at 16 × 16: texture and contrast, not anatomy, which a
+    small set of patients would be learned by."""
     norm: Norm = "instance"
     """Normalisation in all networks."""
     discriminator_norm: Norm | None = None

@@ -24,7 +24,7 @@ class ImagePool(nn.Module):
         self.register_buffer("images", torch.zeros(size, *shape))
         self.register_buffer("filled", torch.zeros((), dtype=torch.int64))
         self._count = 0  # as ``filled``, which only a loaded state is asked for: reading it waits for the device
-        self.register_load_state_dict_post_hook(_count_again)
+        self.register_load_state_dict_post_hook(_count_again)  # type: ignore[no-untyped-call]
 
     @torch.no_grad()
     def exchange(self, images: Tensor, engine: Engine) -> Tensor:

@@ -52,9 +52,9 @@ class ProtocolOptions(Options):
     """Processes that prepare patients side by side; the result does not depend on it."""
     variants: dict[str, dict[str, Any]] = Field(default_factory=dict)
     """Name → settings of ``gan``, ``training`` and ``generation`` that differ, as in ``{unet-l1:
-    {gan.adversarial_weight: 0}}``; ``gan`` alone replaces the whole block, for another method (which it must name). Each is trained on the
-    same patients and stands beside the recipe's GAN in every table with the first cohort that it makes, or with those
-    of its own ``generation.methods``."""
+    {gan.adversarial_weight: 0}}``; ``gan`` alone replaces the whole block, for another method (which it must name).
+    Each is trained on the same patients and stands beside the recipe's GAN in every table with the first cohort that it
+    makes, or with those of its own ``generation.methods``."""
 
     @model_validator(mode="after")
     def _only_training(self) -> ProtocolOptions:

@@ -131,7 +131,7 @@ def _reason(logs: Path, exit_codes: Mapping[int, int]) -> BaseException:
     killed = next((rank for rank, code in exit_codes.items() if code < 0), None)
     if killed is not None:  # before what the others said, who only lost it
         by = f"that {signal.Signals(-exit_codes[killed]).name} killed it"
-        remedy = "Too little memory? Go on with --resume and fewer --devices, or anew with a smaller training.batch_size."
+        remedy = "Too little memory? Go on with --resume on fewer --devices, or anew with a smaller batch_size."
         return _noted(ProcessError(describe(f"process {killed}", "the end of the training", by, remedy)), *said)
     if said:
         return _noted(RuntimeError(f"process {said[0]['rank']}: {said[0]['kind']}: {said[0]['message']}"), *said)
