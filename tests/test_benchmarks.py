@@ -37,7 +37,7 @@ def train_step(monkeypatch: pytest.MonkeyPatch) -> Any:
 def run(script: str, out: Path, *arguments: str) -> list[dict[str, Any]]:
     """Run a script; the JSON that it wrote."""
     command = [sys.executable, str(ROOT / "benchmarks" / script), "--json", str(out), "--threads", "1", *arguments]
-    subprocess.run(command, check=True, capture_output=True, timeout=200)
+    subprocess.run(command, check=True, capture_output=True, timeout=280)
     results: list[dict[str, Any]] = json.loads(out.read_text(encoding="utf-8"))
     return results
 

@@ -68,12 +68,15 @@ def cohort_table(real: Cohort) -> Table:
 
 
 def channel_table(real: Cohort) -> Table:
-    """Each channel with the scanner's values that became −1 and +1, as median and range over the images."""
+    """Each channel, by each modality, with the scanner's values that became −1 and +1: median and range over images."""
     rows: list[tuple[Cell | str, ...]] = []
-    for name in real.channels:
+    modality, unit = real.table["modality"], real.table["unit"]
+    kinds = sorted(set(zip(modality.tolist(), unit.tolist(), strict=True)))
+    for name, kind in itertools.product(real.channels, kinds):
         ends = []
+        here = (modality == kind[0]) & (unit == kind[1])
         for end in ("low", "high"):
-            values = np.asarray(real.table.get(f"{end}_{name}", ()), dtype=np.float64)
+            values = np.asarray(real.table.get(f"{end}_{name}", np.full(len(real), np.nan)), dtype=np.float64)[here]
             values = values[np.isfinite(values)]
             if not len(values):
                 ends.append("not recorded")
@@ -81,9 +84,9 @@ def channel_table(real: Cohort) -> Table:
                 ends.append(f"{values[0]:.4g}")
             else:
                 ends.append(f"{np.median(values):.4g} ({values.min():.4g} to {values.max():.4g})")
-        rows.append((name, *ends))
-    unit = f"{real.unit} units" if real.unit == "arbitrary" else real.unit
-    caption = f"The scanner's values ({unit}) that became −1 and +1: median over images (lowest to highest)."
+        rows.append((f"{name}, {kind[0]}, {kind[1]}" if len(kinds) > 1 else name, *ends))
+    what = "" if len(kinds) > 1 else f" ({real.unit} units)" if real.unit == "arbitrary" else f" ({real.unit})"
+    caption = f"The scanner's values{what} that became −1 and +1: median over images (lowest to highest)."
     return Table(caption, ("Channel", "−1 stands for", "+1 stands for"), tuple(rows))
 
 
