@@ -89,7 +89,8 @@ def test_a_translation_without_true_images_shows_none(real: Cohort, fakes: Simpl
         real, table={**real.table, "modality": modality, "split": np.full(len(real), "train")}, modality="CT+MR"
     )
     made = fakes.translation(two, "t1", "t1", "train", modality="CT").select(np.arange(27))
-    shown = translation_gallery(two, made, "translate")
+    trips = fakes.translation(two, "t1", "t1", "train").select(np.arange(27, len(real)))
+    shown = translation_gallery(two, made, "translate", [trips])  # of the other domain: none of these came back
     assert shown is not None
     assert shown.columns == ("T1 MR, real source", "T1 CT, translated")
     assert shown.caption == "translate: T1 MR → T1 CT"

@@ -284,6 +284,18 @@ def test_the_channel_table_leads_back_to_the_scanner(real: Cohort) -> None:
     assert rows[2][:2] == ("flair", "not recorded")
 
 
+def test_values_of_two_scanners_are_never_one_median(real: Cohort) -> None:
+    ct = np.arange(len(real)) < 20
+    low = np.where(ct, -1000.0, 3.0)
+    table = {**real.table, "modality": np.where(ct, "CT", "MR"), "unit": np.where(ct, "HU", "arbitrary")}
+    table |= {f"low_{name}": low for name in real.channels}
+    found = channel_table(replace(real, table=table))
+    first = real.channels[0]
+    assert [row[:2] for row in found.rows[:2]] == [(f"{first}, CT, HU", "-1000"), (f"{first}, MR, arbitrary", "3")]
+    assert len(found.rows) == 2 * len(real.channels)
+    assert "(" not in found.caption.split("became")[0]
+
+
 def test_lineages_are_listed_once_with_the_patients_they_saw(real: Cohort, content: ReportContent) -> None:
     table = lineage_table({"real": real, "a": content.synthetic["reconstruct"], "b": content.synthetic["transplant"]})
     assert table is not None

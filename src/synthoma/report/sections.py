@@ -81,8 +81,8 @@ def translation_gallery(
         return None
     paired = {i: row for i, row in origin.items() if str(made.table["reference"][i]) == str(real.table["id"][row])}
     order, rule = _order(real, made, origin, paired)
-    sources = {str(real.table["id"][row]) for row in origin.values()}
-    trip = next((c for c in trips if c.channels == shown and sources & set(_by_reference(c))), None)
+    left = {str(real.table["id"][row]) for row in origin.values()}
+    trip = next((cohort for cohort in trips if cohort.channels == shown and left & set(_by_reference(cohort))), None)
     again = _by_reference(trip) if trip is not None else {}
     others = {n: _by_reference(c) for n, c in (rivals or {}).items() if c.channels == made.channels and paired}
     frame = frame_of(real, [origin[i] for i, _ in order])
