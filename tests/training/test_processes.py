@@ -119,7 +119,7 @@ def together(ellipse_cohort: Cohort, tmp_path_factory: pytest.TempPathFactory) -
     tasks = [task(name, gan, {}) for name, gan in GANS.items()]
     tasks += [task(f"{name}-resumed", GANS[name], {}, stops) for name, stops in STOPS.items()]
     tasks += [task(name, gan, changes) for name, (gan, changes, _) in REFUSED.items()]
-    tasks.append(task("channels-last", GANS["cycle"], {"channels_last": "on"}))
+    tasks.append(task("channels-last", GANS["cycle-by-label"], {"channels_last": "on"}))
     (folder / "tasks.json").write_text(json.dumps(tasks))
     done = torchrun(folder, str(Path(__file__).with_name("work_together.py")), "tasks.json")
     assert done.returncode == 0, done.stderr
@@ -146,9 +146,9 @@ def test_two_processes_equal_one_with_the_joined_batch(
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_an_order_of_memory_is_no_matter_between_processes(together: Path) -> None:
-    """The pool's images travel, and their memory is in another order."""
+    """Gradients are averaged and the images of the pools travel, and their memory is in another order."""
     plain, last = (load_checkpoint(together / "runs" / name / "checkpoints" / "last.safetensors") for name in
-                   ("cycle", "channels-last"))  # fmt: skip
+                   ("cycle-by-label", "channels-last"))  # fmt: skip
     for key, array in plain.arrays.items():
         np.testing.assert_allclose(last.arrays[key], array, rtol=0, atol=1e-4, err_msg=key)
 

@@ -82,7 +82,7 @@ class Engine:
         """The samples of all processes in the order of the whole batch, without gradient."""
         if self.processes == 1:
             return images.detach()
-        own = images.detach().contiguous()  # channels last would arrive in the order of its memory
+        own = images.detach().contiguous()  # what travels is memory: in one order everywhere
         parts = [torch.empty_like(own) for _ in range(self.processes)]
         dist.all_gather(parts, own)
         return torch.cat(parts)
