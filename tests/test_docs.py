@@ -152,6 +152,9 @@ def test_options_in_the_text_exist(page: Path) -> None:
         command: Any = waiting.pop()
         known |= {o for parameter in command.params for o in (*parameter.opts, *parameter.secondary_opts)}
         waiting += getattr(command, "commands", {}).values()
+    if "benchmarks/" in page.read_text(encoding="utf-8"):
+        for script in (ROOT / "benchmarks").glob("*.py"):
+            known |= set(re.findall(r'add_argument\(\s*"(--[\w-]+)"', script.read_text(encoding="utf-8")))
     assert {text.split()[0] for text in inline(page) if text.startswith("--")} <= known
 
 
