@@ -1,4 +1,4 @@
-"""What every GAN must do, over the table ``GANS``: a new method inherits the tests with one entry in ``SMALL``."""
+"""What every GAN must do, over the table ``GANS``: a new method inherits the tests by its entries in the tables."""
 
 from __future__ import annotations
 

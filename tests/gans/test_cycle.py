@@ -79,7 +79,7 @@ def test_an_image_too_small_for_a_patch() -> None:
     layout = Layout(LAYOUT.channels, LAYOUT.mask_names, (20, 32))
     with pytest.raises(SettingError, match="image sides of at least 24 pixels") as caught:
         CycleGAN(small(), layout, CPU)
-    assert str(caught.value).endswith("Change resize.size.")
+    assert str(caught.value).endswith("Change resize.size or gan.discriminator_layers.")
 
 
 def test_a_change_of_the_input_needs_as_many_channels() -> None:

@@ -90,5 +90,15 @@ def test_the_smallest_image_has_one_logit() -> None:
         assert PatchGAN(1, width=2, norm=norm)(torch.randn(2, 1, 24, 24)).shape == (2, 1, 1, 1)
 
 
+@pytest.mark.parametrize("layers", [1, 2, 3, 4, 5])
+def test_the_smallest_image_grows_with_the_layers(layers: int) -> None:
+    side = 3 * 2**layers
+    check_sides("gan.x", (side, side), layers=layers)
+    for norm in ("batch", "instance", "none"):
+        assert PatchGAN(1, width=2, layers=layers, norm=norm)(torch.randn(2, 1, side, side)).shape == (2, 1, 1, 1)
+    with pytest.raises(SettingError, match=f"at least {side} pixels"):
+        check_sides("gan.x", (side, side - 1), layers=layers)
+
+
 def test_a_volume_has_logits_too() -> None:
     assert PatchGAN(2, width=4, spatial_dims=3, norm="instance")(torch.randn(1, 2, 32, 32, 32)).shape == (1, 1, 2, 2, 2)

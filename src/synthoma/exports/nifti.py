@@ -26,7 +26,7 @@ __all__ = ["export_nifti"]
 TABLE, ABOUT, LABELS = "samples.csv", "about.json", "seg"
 COLUMNS = ("id", "patient", "label", "origin", "unit", "slice", "files")
 NORMALISED = "[-1, 1]"
-"""The unit of a sample whose range in the scanner's unit is not known: one made from noise."""
+"""The unit of a sample whose range in the scanner's unit is not known."""
 
 
 @dataclass(frozen=True)

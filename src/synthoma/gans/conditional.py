@@ -57,7 +57,7 @@ class ConditionalOptions(Options):
     base: Literal["none", "linear"] = "none"
     """``linear``: predict on top of a per-pixel least-squares fit of the training patients, where the run starts."""
     recompute: bool = False
-    """Activation checkpointing: less memory, a third more time, the same result."""
+    """Activation checkpointing: more time, hardly less memory here, the same result; see ``docs/performance.md``."""
     adversarial: Adversarial = "bce"
     """``bce`` is the study's formula, computed from logits so that it cannot overflow."""
     adversarial_weight: float = Field(1.0, ge=0)

@@ -67,7 +67,7 @@ class CycleOptions(Options):
     base: Literal["none", "input"] = "none"
     """``input``: the generators predict a change of their input, and start from it."""
     recompute: bool = False
-    """Activation checkpointing: less memory, a third more time, the same result."""
+    """Activation checkpointing: less memory, more time, the same result; see ``docs/performance.md``."""
     adversarial: Adversarial = "lsgan"
     adversarial_weight: float = Field(1.0, gt=0)
     cycle_weight: float = Field(10.0, ge=0)
@@ -122,7 +122,8 @@ class CycleGAN(Gan):
         if any(side % 4 for side in layout.shape):
             found = "×".join(map(str, layout.shape))
             raise SettingError(describe("gan.method", "image sides divisible by 4", found, "Change resize.size."))
-        check_sides("gan.method", layout.shape)
+        remedy = "Change resize.size or gan.discriminator_layers."
+        check_sides("gan.discriminator_layers", layout.shape, remedy, options.discriminator_layers)
         counts = {side: len(names) for side, names in self._names.items()}
         if options.base == "input" and counts[SOURCE] != counts[TARGET]:
             found = f"{counts[SOURCE]} and {counts[TARGET]}"

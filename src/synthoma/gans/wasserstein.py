@@ -48,7 +48,7 @@ class WassersteinOptions(Options):
     critic_norm: Norm = "none"
     """``batch`` is refused: the penalty asks how the score of one image changes with that image alone."""
     recompute: bool = False
-    """Activation checkpointing: less memory, a third more time, the same result."""
+    """Activation checkpointing: more time, hardly less memory here, the same result; see ``docs/performance.md``."""
     n_critic: int = Field(5, ge=1)
     """Steps of the critic for one of the generator."""
     gradient_penalty: float = Field(10.0, gt=0)

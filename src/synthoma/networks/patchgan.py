@@ -11,14 +11,15 @@ from synthoma.networks.layers import Norm, convolution, initialise, normalisatio
 
 __all__ = ["PatchGAN", "check_sides"]
 
-SMALLEST = 24
-"""Pixels a side below which no logit is left."""
 
+def check_sides(setting: str, shape: Sequence[int], remedy: str = "Change resize.size.", layers: int = 3) -> None:
+    """Raise :class:`SettingError` where images are too small for a :class:`PatchGAN` of so many ``layers``.
 
-def check_sides(setting: str, shape: Sequence[int], remedy: str = "Change resize.size.") -> None:
-    """Raise :class:`SettingError` where images are too small to be judged."""
-    if min(shape) < SMALLEST:
-        expected = f"image sides of at least {SMALLEST} pixels"
+    Each of them halves the image, and 3 pixels must be left for the two convolutions that end in a logit.
+    """
+    smallest = 3 * 2**layers
+    if min(shape) < smallest:
+        expected = f"image sides of at least {smallest} pixels"
         raise SettingError(describe(setting, expected, tuple(shape), remedy))
 
 

@@ -23,7 +23,7 @@ class ResNet(nn.Module):
     """c7s1-w, d2w, d4w, ``blocks`` × R4w, u2w, uw, c7s1: (n, ``inputs``, [z,] y, x) → (n, ``outputs``, …).
 
     With ``width=64, blocks=9, norm="instance"`` it computes what the reference's ``resnet_9blocks`` computes; a
-    convolution before a norm has no bias here, since the norm takes it away again (a tenth of the step's time).
+    convolution before a norm has no bias here, since the norm takes it away again.
 
     Args:
         base: "none" ends in tanh, as the reference does. "input" adds what the network makes to its input, starts from

@@ -21,7 +21,7 @@ class Checkpoint:
     step: int
     """Optimiser steps done."""
     arrays: Mapping[str, NDArray[Any]]
-    """``networks/…``, ``averages/…``, ``optimisers/…``, ``random/…`` → array."""
+    """``networks/…``, ``averages/…``, ``optimisers/…``, ``memories/…`` → array."""
     scalars: Mapping[str, Any]
     """Numbers that belong to the state and are no arrays (optimiser hyper-parameters, best score so far)."""
     options: Mapping[str, Any]
