@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from synthoma.evaluation.pairs import arm_name, is_paired, on_channels, paired_arms, source_rows, the_one
+from synthoma.evaluation.pairs import arm_name, on_channels, paired_arms, source_rows, the_one
 from synthoma.records import Cohort
 
 __all__ = ["LEAST", "Comparison", "comparisons"]
@@ -44,7 +44,7 @@ def comparisons(real: Cohort, synthetic: Mapping[str, Cohort]) -> tuple[list[Com
             alike = _like(real, own.real, ("label", "modality"))
             compared = f"real test (the same patients{end})"
             found.append(Comparison(arm_name(name), cohort, own.synthetic, own.real, compared, alike))
-        elif not is_paired(cohort):
+        elif not cohort.is_paired:
             alike, kind = _alike(real, cohort)
             for splits, text in ((("test", "validation"), "real held-out"), (("train",), "real train")):
                 rows = alike[np.isin(real.table["split"][alike], splits)]

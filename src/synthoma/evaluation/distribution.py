@@ -15,7 +15,7 @@ from synthoma.evaluation.distances import Products, diversity_ratio, extrapolate
 from synthoma.evaluation.evidence import Evidence, Verdict
 from synthoma.evaluation.features import Features, lesion_patches
 from synthoma.evaluation.options import EvaluationOptions
-from synthoma.evaluation.pairs import is_paired, is_round_trip, is_translation, source_rows
+from synthoma.evaluation.pairs import source_rows
 from synthoma.evaluation.statistics import jackknife, spread_over_patients
 from synthoma.records import Cohort, Measurement
 from synthoma.seeding import generator
@@ -100,7 +100,7 @@ def evaluate_distribution(
     arms, warnings = comparisons(real, synthetic)
     found.warnings += warnings
     for arm in arms:
-        if is_round_trip(arm.cohort):  # back where it began: no product, and judged by its cycle SSIM
+        if arm.cohort.is_round_trip:  # back where it began: no product, and judged by its cycle SSIM
             continue
         for region in ("frame", "lesion") if real.lesion_names else ("frame",):
             _compare(real, arm, region, options, features, found)
@@ -152,7 +152,7 @@ def _add_source(
     distance: Measurement, options: EvaluationOptions, features: Features, found: _Found,
 ) -> None:  # fmt: skip
     """Of a translation: the images it was made from, untouched, against the same real ones, at the same n."""
-    sources = source_rows(real, arm.cohort) if is_translation(arm.cohort) else None
+    sources = source_rows(real, arm.cohort) if arm.cohort.is_translation else None
     shown = tuple(name for name in arm.cohort.conditions if name in real.channels)
     region = distance.region
     if sources is None or not shown or len(_with_region(real, sources[rows], region)) < len(rows):
@@ -207,7 +207,7 @@ def _add_floor(
             f"{arm.arm}, {region}: the real-vs-real floor has {size} images a side, not {n}: it is biased upward."
         )
     else:
-        found.verdicts.append(_verdict(distance, level[0], is_paired(arm.cohort)))
+        found.verdicts.append(_verdict(distance, level[0], arm.cohort.is_paired))
 
 
 def _floor(

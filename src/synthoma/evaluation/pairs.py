@@ -19,9 +19,6 @@ __all__ = [
     "check_fit",
     "has_test_patients",
     "headline_name",
-    "is_paired",
-    "is_round_trip",
-    "is_translation",
     "on_channels",
     "pair",
     "paired_arms",
@@ -45,21 +42,6 @@ class Pairs:
 def arm_name(name: str) -> str:
     """Arm of the synthetic cohort ``name``: ``synthetic`` for the headline, else its own name."""
     return "synthetic" if name == HEADLINE else name
-
-
-def is_paired(cohort: Cohort) -> bool:
-    """Whether any sample has a reference: the real sample that it should equal."""
-    return bool(np.any(cohort.table["reference"] != ""))
-
-
-def is_round_trip(cohort: Cohort) -> bool:
-    """Whether the samples went to another domain and back: each should equal the very image that it was made from."""
-    return is_paired(cohort) and set(cohort.channels) <= set(cohort.conditions)
-
-
-def is_translation(cohort: Cohort) -> bool:
-    """Whether the samples were made from images alone, without a mask, and are meant to be something else."""
-    return bool(cohort.conditions) and "mask" not in cohort.conditions and not is_round_trip(cohort)
 
 
 def source_rows(real: Cohort, synthetic: Cohort) -> NDArray[np.intp] | None:
@@ -87,7 +69,7 @@ def has_test_patients(real: Cohort) -> bool:
 
 def headline_name(synthetic: Mapping[str, Cohort]) -> str | None:
     """The paired cohort that is compared with the baselines: ``reconstruct``, else the first paired one."""
-    paired = [name for name, cohort in synthetic.items() if is_paired(cohort)]
+    paired = [name for name, cohort in synthetic.items() if cohort.is_paired]
     return HEADLINE if HEADLINE in paired else next(iter(paired), None)
 
 
@@ -99,7 +81,7 @@ def pair(real: Cohort, synthetic: Cohort, name: str = "synthetic cohort", split:
         CohortError: a reference that the real cohort does not hold.
     """
     references = synthetic.table["reference"]
-    if not is_paired(synthetic):
+    if not synthetic.is_paired:
         raise InputError(
             describe(name, "samples with a reference to the real sample they should equal", "none",
                      "No reference, no SSIM: measure this cohort with the distribution family.")
@@ -129,11 +111,11 @@ def paired_arms(real: Cohort, synthetic: Mapping[str, Cohort]) -> tuple[list[dic
     groups: dict[tuple[str, ...], dict[str, Pairs]] = {}
     warnings: list[str] = []
     for name, cohort in synthetic.items():
-        if not is_paired(cohort):
+        if not cohort.is_paired:
             continue
         found = pair(real, cohort, name)
         if len(found.real):
-            key = (name, "round trip") if is_round_trip(cohort) else cohort.channels
+            key = (name, "round trip") if cohort.is_round_trip else cohort.channels
             groups.setdefault(key, {})[name] = found
         else:
             warnings.append(f"{name}: no reference lies in the test split, so it was not compared with real images.")

@@ -17,7 +17,7 @@ from synthoma import __version__
 from synthoma.evaluation.evidence import Evidence, Verdict
 from synthoma.evaluation.features import Features
 from synthoma.evaluation.options import EvaluationOptions
-from synthoma.evaluation.pairs import arm_name, is_round_trip, is_translation, source_rows, the_one
+from synthoma.evaluation.pairs import arm_name, source_rows, the_one
 from synthoma.evaluation.statistics import clopper_pearson, patient_bootstrap
 from synthoma.records import Cohort, Measurement
 
@@ -85,7 +85,7 @@ def questions(real: Cohort, synthetic: Mapping[str, Cohort]) -> dict[Question, l
     found: dict[Question, list[Arm]] = {}
     trained_on = set(real.table["patient"][real.rows(split="train")].tolist())
     for name, cohort in synthetic.items():
-        if is_round_trip(cohort):
+        if cohort.is_round_trip:
             continue
         known = bool(trained_on & set(cohort.table["patient"].tolist()))
         note = "; the classifier knows real images of patients that these were made from" if known else ""
@@ -105,7 +105,7 @@ def _of(real: Cohort, cohort: Cohort) -> Iterator[tuple[Question, list[Part], Pa
     whole: Part = (cohort, everything, cohort.channels, True)
     source: Part | None = None
     one = len(shown) == len(cohort.channels) == 1 and shown != cohort.channels
-    if sources is not None and is_translation(cohort) and one:
+    if sources is not None and cohort.is_translation and one:
         source = (real, sources, shown, True)
         yield Question("channel", (shown[0], cohort.channels[0])), [whole], source
     changed = []

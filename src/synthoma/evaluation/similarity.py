@@ -17,8 +17,6 @@ from synthoma.evaluation.pairs import (
     Pairs,
     arm_name,
     headline_name,
-    is_paired,
-    is_round_trip,
     on_channels,
     paired_arms,
     target,
@@ -70,7 +68,7 @@ def evaluate_similarity(
     warnings += [
         f"{name}: no sample has a reference (the real image it should equal): SSIM, PSNR and MAE do not exist for it."
         for name, cohort in synthetic.items()
-        if not is_paired(cohort)
+        if not cohort.is_paired
     ]
     found = [_group(real, synthetic, pairs, options) for pairs in groups]
     warnings += dict.fromkeys(text for part in found for text in part.warnings)
@@ -98,7 +96,7 @@ def _group(
         arm_name(name): _maker(synthetic[name], pair, channels) for name, pair in pairs.items()
     }
     compared, suffix = "real test", on_channels(synthetic, channels)
-    if is_round_trip(cohort):
+    if cohort.is_round_trip:
         compared = "the image it began with, there and back (real test)"
     else:
         makers |= baselines(real, cohort.conditions, channels)
@@ -118,7 +116,7 @@ def _group(
         Measurement("share-clipped", share, None, None, len(rows), len(set(patients.tolist())), arm,
                     method="no interval: a count", better="lower", compared=f"window [−1, 1]{suffix}")
         for arm, share in clipped.items()
-        if arm != "real" or not is_round_trip(cohort)
+        if arm != "real" or not cohort.is_round_trip
     ]  # fmt: skip
     best = arm_name(headline)
     verdicts: list[Verdict] = []

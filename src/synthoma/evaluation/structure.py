@@ -13,7 +13,6 @@ from synthoma.evaluation.comparisons import Comparison, comparisons
 from synthoma.evaluation.evidence import Evidence
 from synthoma.evaluation.features import Features
 from synthoma.evaluation.options import EvaluationOptions
-from synthoma.evaluation.pairs import is_paired
 from synthoma.evaluation.statistics import patient_bootstrap, patient_interval, patient_means, spread_over_patients
 from synthoma.records import Cohort, Measurement
 from synthoma.seeding import generator
@@ -111,7 +110,7 @@ def _arm(
     method = f"Hann window, radial mean of |F|², per patient, then over patients; synthoma {__version__}"
     distance = spectrum_distance(_over_patients(made, patients), _over_patients(real, real_patients))
     floor = _floor(real, real_patients, options.seed)
-    if is_paired(arm.cohort):
+    if arm.cohort.is_paired:
         ratios = [
             sharpness(made[patients == name].mean(axis=0), real[real_patients == name].mean(axis=0))
             for name in sorted(set(patients.tolist()) & set(real_patients.tolist()))

@@ -13,7 +13,7 @@ from synthoma.cohort.guard import check_augmentation
 from synthoma.evaluation.evidence import Evidence, Verdict
 from synthoma.evaluation.features import Features
 from synthoma.evaluation.options import EvaluationOptions
-from synthoma.evaluation.pairs import HEADLINE, is_paired, is_translation
+from synthoma.evaluation.pairs import HEADLINE
 from synthoma.evaluation.statistics import patient_bootstrap
 from synthoma.records import Cohort, Measurement
 
@@ -62,10 +62,10 @@ def augmentation(
     chosen: list[tuple[str, Cohort, NDArray[np.intp]]] = []
     warnings: list[str] = []
     for name, cohort in synthetic.items():
-        if is_paired(cohort) and (name != HEADLINE or not all(map(is_paired, synthetic.values()))):
+        if cohort.is_paired and (name != HEADLINE or not all(c.is_paired for c in synthetic.values())):
             continue
         rows = np.arange(len(cohort))
-        if is_paired(cohort) or is_translation(cohort):
+        if cohort.is_paired or cohort.is_translation:
             rows = np.flatnonzero([split.get(patient) == "train" for patient in cohort.table["patient"].tolist()])
         if not len(rows):
             continue

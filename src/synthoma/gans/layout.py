@@ -10,12 +10,9 @@ import torch
 from torch import Tensor
 
 from synthoma.errors import SettingError, describe, did_you_mean
-from synthoma.records import BODY, Cohort
+from synthoma.records import BODY, MASK, Cohort
 
 __all__ = ["MASK", "Layout"]
-
-MASK = "mask"
-"""In a list of channels: all parts of the lesion, one channel a part, −1 outside and +1 inside."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +56,7 @@ class Layout:
                 raise SettingError(describe(setting, "channels of the cohort", f"'{name}'", did_you_mean(name, known)))
 
     def stack(self, names: Sequence[str], images: Tensor, masks: Tensor) -> Tensor:
-        """The named channels of a batch, (n, width, [z,] y, x); masks become −1 and +1."""
+        """The named channels of a batch, (n, width, [z,] y, x); ``mask`` becomes a channel a part, of −1 and +1."""
         parts = []
         for name in names:
             if name == MASK:

@@ -7,6 +7,7 @@ from synthoma.records.checkpoint import Checkpoint
 from synthoma.records.cohort import (
     BODY,
     COLUMNS,
+    MASK,
     SCHEMA_VERSION,
     TUMOUR,
     TUMOUR_FREE,
@@ -22,6 +23,7 @@ from synthoma.records.scan import Grid, Scan, SourceFile
 __all__ = [
     "BODY",
     "COLUMNS",
+    "MASK",
     "SCHEMA_VERSION",
     "TUMOUR",
     "TUMOUR_FREE",

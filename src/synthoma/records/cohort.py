@@ -16,6 +16,7 @@ from synthoma.records.scan import Grid
 __all__ = [
     "BODY",
     "COLUMNS",
+    "MASK",
     "SCHEMA_VERSION",
     "TUMOUR",
     "TUMOUR_FREE",
@@ -26,6 +27,8 @@ __all__ = [
 ]
 
 SCHEMA_VERSION = 2
+MASK = "mask"
+"""In a list of channels: all parts of the lesion."""
 BODY = "body"
 """The mask of the brain or body; every other mask is a part of the lesion."""
 
@@ -122,6 +125,26 @@ class Cohort:
             if lineage in self.lineages:
                 seen.update(self.lineages[lineage].patients_seen)
         return tuple(sorted(seen))
+
+    @property
+    def is_paired(self) -> bool:
+        """Whether any sample has a reference: the real sample that it should equal."""
+        return bool(np.any(self.table["reference"] != ""))
+
+    @property
+    def is_round_trip(self) -> bool:
+        """Whether the samples went to another domain and back: each should equal the image that it was made from."""
+        return self.is_paired and set(self.channels) <= set(self.conditions)
+
+    @property
+    def is_translation(self) -> bool:
+        """Whether the samples were made from images alone, without a mask, and are meant to be something else."""
+        return bool(self.conditions) and MASK not in self.conditions and not self.is_round_trip
+
+    @property
+    def is_from_noise(self) -> bool:
+        """Whether the samples were made from nothing real."""
+        return not self.conditions and not np.any(self.table["made_from"] != "")
 
     @property
     def lesion_names(self) -> tuple[str, ...]:

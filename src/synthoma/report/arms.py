@@ -8,31 +8,11 @@ import numpy as np
 
 from synthoma.records import Cohort
 
-__all__ = ["changes", "from_noise", "is_paired", "is_round_trip", "is_translation", "main_cohort", "sources"]
+__all__ = ["changes", "main_cohort", "sources"]
 
 MAIN = ("reconstruct", "translate", "sample")
 """The cohorts that the summary speaks of: the first of these that is there."""
 CLASSES = ("label", "modality", "site")
-
-
-def is_paired(cohort: Cohort) -> bool:
-    """Whether any sample has a real one that it should equal."""
-    return bool((cohort.table["reference"] != "").any())
-
-
-def is_round_trip(cohort: Cohort) -> bool:
-    """Whether the samples went to another domain and back to the image that they began with."""
-    return is_paired(cohort) and set(cohort.channels) <= set(cohort.conditions)
-
-
-def is_translation(cohort: Cohort) -> bool:
-    """Whether the samples were made from images alone, to be something else."""
-    return bool(cohort.conditions) and "mask" not in cohort.conditions and not is_round_trip(cohort)
-
-
-def from_noise(cohort: Cohort) -> bool:
-    """Whether the samples were made from nothing real."""
-    return not cohort.conditions and not (cohort.table["made_from"] != "").any()
 
 
 def main_cohort(synthetic: Mapping[str, Cohort]) -> tuple[str, Cohort] | None:

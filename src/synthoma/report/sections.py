@@ -8,7 +8,7 @@ import numpy as np
 
 from synthoma.records import Cohort
 from synthoma.report import gallery
-from synthoma.report.arms import changes, from_noise, is_paired, is_round_trip, is_translation, sources
+from synthoma.report.arms import changes, sources
 from synthoma.report.gallery import DATA_RANGE, Gallery, Row, spread_ranks
 from synthoma.report.pictures import Frame, Picture, grey_picture
 from synthoma.report.shown import (
@@ -41,9 +41,9 @@ def sections(real: Cohort, synthetic: Mapping[str, Cohort]) -> list[Section]:
     rivals = {
         name: cohort
         for name, cohort in synthetic.items()
-        if is_paired(cohort) and not is_round_trip(cohort) and name not in ("reconstruct", *TRANSLATIONS)
+        if cohort.is_paired and not cohort.is_round_trip and name not in ("reconstruct", *TRANSLATIONS)
     }
-    trips = [cohort for cohort in synthetic.values() if is_round_trip(cohort)]
+    trips = [cohort for cohort in synthetic.values() if cohort.is_round_trip]
     made = synthetic.get("reconstruct")
     reconstructions = gallery.reconstruction_galleries(real, made, rivals) if made is not None else []
     edits = [
@@ -54,10 +54,10 @@ def sections(real: Cohort, synthetic: Mapping[str, Cohort]) -> list[Section]:
     translations = [
         shown
         for name in TRANSLATIONS
-        if name in synthetic and is_translation(synthetic[name])
+        if name in synthetic and synthetic[name].is_translation
         and (shown := translation_gallery(real, synthetic[name], name, trips, rivals)) is not None
     ]  # fmt: skip
-    samples = [sample_gallery(real, cohort, name) for name, cohort in synthetic.items() if from_noise(cohort)]
+    samples = [sample_gallery(real, cohort, name) for name, cohort in synthetic.items() if cohort.is_from_noise]
     found: list[Section] = []
     if translations:
         found.append(("Translations", translations, ""))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from synthoma.report.arms import from_noise, is_round_trip, is_translation
 from synthoma.report.content import ReportContent
 from synthoma.report.measures import measure_label
 
@@ -61,12 +60,12 @@ def references(content: ReportContent) -> list[str]:
     names = {m.name.lower() for m in content.measurements}
     cited = [text for start, text in _REFERENCES.items() if any(name.startswith(start) for name in names)]
     cohorts = content.synthetic.values()
-    round_trip = any(map(is_round_trip, cohorts))
+    round_trip = any(c.is_round_trip for c in cohorts)
     kinds = {
         "conditional": any(
-            c.conditions and not is_round_trip(c) and not (round_trip and is_translation(c)) for c in cohorts
+            c.conditions and not c.is_round_trip and not (round_trip and c.is_translation) for c in cohorts
         ),
         "translation": round_trip,
-        "noise": any(map(from_noise, cohorts)),
+        "noise": any(c.is_from_noise for c in cohorts),
     }
     return [*cited, *(text for kind, text in _METHODS.items() if kinds[kind]), *_ALWAYS]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from synthoma.records import Cohort, Measurement
-from synthoma.report.arms import changes, from_noise, is_paired, is_round_trip, is_translation, main_cohort
+from synthoma.report.arms import changes, main_cohort
 from synthoma.report.content import ReportContent
 from synthoma.report.measures import (
     FLOOR_OF,
@@ -49,10 +49,10 @@ class HeadNumber:
 def headlines(content: ReportContent) -> list[tuple[str, str]]:
     """(name, region) of the measures that the page begins with, by what kind of images were made."""
     main = main_cohort(content.synthetic)
-    if main is not None and from_noise(main[1]):
+    if main is not None and main[1].is_from_noise:
         return [("frechet-distance", "frame"), ("recognition-balanced-accuracy", "")]
-    if main is not None and is_translation(main[1]):
-        first = ("ssim", "body") if is_paired(main[1]) else ("frechet-distance", "frame")
+    if main is not None and main[1].is_translation:
+        first = ("ssim", "body") if main[1].is_paired else ("frechet-distance", "frame")
         return [first, ("recognised-as-target", "")]
     return [("ssim", "body"), ("psnr", "body")]
 
@@ -128,7 +128,7 @@ def made_sentence(made: Cohort, real: Cohort) -> str:
     source += f" ({', '.join(before)})" if before else ""
     trained = f", trained on {_count(seen, 'patient')}," if seen else ""
     text = f"{source} the GAN{trained} made {target}" + (f" ({', '.join(after)})" if after else "")
-    if from_noise(made):
+    if made.is_from_noise:
         names, counts = np.unique(made.table["label"].astype(str), return_counts=True)
         asked = " and ".join(f"{count} {name or 'without label'}" for name, count in zip(names, counts, strict=True))
         text += f": {_count(len(made), 'image')}, {asked}"
@@ -136,7 +136,7 @@ def made_sentence(made: Cohort, real: Cohort) -> str:
 
 
 def _cycle_sentence(content: ReportContent) -> str:
-    names = [name for name, cohort in content.synthetic.items() if is_round_trip(cohort)]
+    names = [name for name, cohort in content.synthetic.items() if cohort.is_round_trip]
     found = next((m for m in content.measurements if (m.name, m.region) == ("ssim", "body") and m.arm in names), None)
     if found is None or found.value is None:
         return ""
@@ -147,7 +147,7 @@ def _cycle_sentence(content: ReportContent) -> str:
 def _set_sentences(content: ReportContent) -> list[str]:
     """Of the main cohort where it is no reconstruction: its distance to real images, and what it is taken for."""
     main = main_cohort(content.synthetic)
-    if main is None or not (is_translation(main[1]) or from_noise(main[1])):
+    if main is None or not (main[1].is_translation or main[1].is_from_noise):
         return []
     text = []
     distance = headline(content, "frechet-distance", "frame")
@@ -161,7 +161,7 @@ def _set_sentences(content: ReportContent) -> list[str]:
             f"{format_value(distance.value)} ({_interval_words(distance)})"
             + (f", beside {_list(against)}." if against else ".")
         )
-    name = RECOGNISED[from_noise(main[1])]
+    name = RECOGNISED[main[1].is_from_noise]
     found = headline(content, name, "")
     if found is not None and found.value is not None:
         there = [m for m in content.measurements if m.compared == found.compared and m.value is not None]
