@@ -284,8 +284,28 @@ def test_many_workers_make_the_same_cohort(typed, some_scans, tmp_path, small):
         assert (tmp_path / "a.cohort" / name).read_bytes() == (tmp_path / "b.cohort" / name).read_bytes()
 
 
-def prepare_in_a_process(scans: Path, out: Path, small: list[str], **more: object) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "synthoma", "prepare", "brats", scans, "--out", out, *small]
+SLOWLY = """
+import sys, time
+import synthoma.protocol
+from synthoma.commands import main
+module = sys.modules["synthoma.protocol.prepare"]
+at_once = module._one
+
+def one(*case):
+    time.sleep(1)
+    return at_once(*case)
+
+module._one = one
+main()
+"""
+"""The command line with patients that take a second each: however busy the machine, it is stopped in between."""
+
+
+def prepare_in_a_process(
+    scans: Path, out: Path, small: list[str], *, code: str = "", **more: object
+) -> subprocess.Popen[str]:
+    program = ["-c", code] if code else ["-m", "synthoma"]
+    command = [sys.executable, *program, "prepare", "brats", scans, "--out", out, *small]
     return subprocess.Popen([str(word) for word in command], text=True, stderr=subprocess.PIPE, **more)
 
 
@@ -315,7 +335,7 @@ def test_a_limit_on_files_is_said_as_a_full_disk_is(scans, tmp_path, small):
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGKILL, -signal.SIGKILL), (signal.SIGINT, 130)])
 def test_a_stopped_prepare_leaves_nothing_that_could_be_read(scans, tmp_path, small, typed, number, code):
-    process = prepare_in_a_process(scans, tmp_path / "x.cohort", small)
+    process = prepare_in_a_process(scans, tmp_path / "x.cohort", small, code=SLOWLY)
     when_begun(process, tmp_path)
     os.kill(process.pid, number)
     _, err = process.communicate()

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import runpy
 import signal
-import time
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from synthoma.commands import main
 from synthoma.gans.checkpoints import load_checkpoint
 from synthoma.records import Cohort
 
@@ -55,11 +54,28 @@ MOST_KILLS = 2
 """Of one run."""
 
 
+SLOW_STEPS = Path(__file__).with_name("slow_steps.py")
+LAST_KILL = 20
+"""Epochs, of 25, after which no run is killed: five more leave the time to do it."""
+
+
 def start(server: ForkServerContext, words: list[str]) -> multiprocessing.process.BaseProcess:
     """The command line in a process of its own, which needs no seconds to import torch."""
-    process = server.Process(target=main, args=(words,))
+    process = server.Process(target=runpy.run_path, args=(str(SLOW_STEPS), {"words": words}))
     process.start()
     return process
+
+
+def epochs_done(out: Path) -> int:
+    """Epochs in the log so far."""
+    log = out / "log.jsonl"
+    return log.read_text(encoding="utf-8").count('"kind": "train"') if log.is_file() else 0
+
+
+def wait_for(epoch: int, out: Path, process: multiprocessing.process.BaseProcess) -> None:
+    """Until that many epochs are in the log, or the process has ended."""
+    while epochs_done(out) < epoch and process.is_alive():
+        process.join(0.002)
 
 
 @pytest.mark.slow
@@ -79,10 +95,8 @@ def test_killed_at_random_and_resumed_equals_undisturbed(
         return out / "checkpoints" / "last.safetensors"
 
     start(server, words(tmp_path / "first")).join()  # the server imports what it must
-    begun = time.monotonic()
     process = start(server, words(tmp_path / "whole"))
     process.join()
-    seconds = time.monotonic() - begun
     assert process.exitcode == 0
     assert load_checkpoint(last(tmp_path / "whole")).step == 50
     expected = last(tmp_path / "whole").read_bytes()
@@ -95,7 +109,12 @@ def test_killed_at_random_and_resumed_equals_undisturbed(
         more: tuple[str, ...] = ()
         while True:
             process = start(server, words(out, *more))
-            process.join(rng.uniform(0.05, 0.95) * seconds if kills < MOST_KILLS else None)
+            done = epochs_done(out)
+            if kills < MOST_KILLS and done < LAST_KILL:
+                wait_for(int(rng.integers(done, LAST_KILL + 1)), out, process)
+                process.join(rng.uniform(0, 0.04))  # somewhere in the next epoch
+            else:
+                process.join()
             number = SIGNALS[(run + kills) % len(SIGNALS)]
             if process.is_alive():
                 assert process.pid is not None
