@@ -13,7 +13,6 @@ from synthoma.commands import main
 from synthoma.gans import Examples
 from synthoma.training.trainer import Trainer
 
-
 at_once = Trainer._step
 
 
