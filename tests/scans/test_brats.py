@@ -9,7 +9,10 @@ import numpy as np
 import pytest
 
 from synthoma.errors import ScanError
+from synthoma.records import Grid
 from synthoma.scans import BratsData, find, read
+from synthoma.scans.brats import ATLAS
+from synthoma.scans.orientation import contradicts, trusted_grids
 
 SEG = {"2021": "_seg", "2023": "-seg"}
 
@@ -138,6 +141,60 @@ def test_orientation_and_affine_are_kept(writers, tmp_path):
     np.testing.assert_array_equal(read(found.cases[1], options).channels["t1"], writers.voxels(20))
 
 
+def test_a_header_that_contradicts_the_others_is_named(writers, tmp_path):
+    """One origin and two orientations: most cases are right. Reoriented in truth, a case has another origin."""
+    ras = writers.LPS * np.array([[-1.0], [-1], [1], [1]])
+    ras[:3, 3] = writers.LPS[:3, 3]
+    true_ras = ras.copy()
+    true_ras[:2, 3] -= (4, 6)  # the first voxel at the other ends of x and y
+    affines = {"A": writers.LPS, "B": writers.LPS, "C": ras, "D": true_ras}
+    for key, (name, affine) in enumerate(affines.items()):
+        writers.write_brats_case(tmp_path / name, name, key, (1,), affine=affine)
+    for orientation, codes in (("header", "RAS"), ("others", "LPS")):
+        options = BratsData(path=tmp_path, orientation=orientation)
+        scans = {case.name: read(case, options) for case in find(options).cases}
+        assert {name for name, scan in scans.items() if any("contradicts" in note for note in scan.notes)} == {"C"}
+        (note,) = scans["C"].notes
+        assert note.startswith("the header says RAS with the origin (10, 20, -5) mm")
+        assert "LPS: it contradicts them" in note
+        assert "data.orientation=others" in note
+        assert [scan.grid.orientation for scan in scans.values()] == ["LPS", "LPS", codes, "RAS"]
+        np.testing.assert_array_equal(scans["C"].channels["t1"], writers.voxels(20))
+    np.testing.assert_allclose(scans["C"].grid.affine, writers.LPS)
+
+
+def test_one_against_one_is_not_decided(writers, tmp_path):
+    ras = writers.LPS * np.array([[-1.0], [-1], [1], [1]])
+    ras[:3, 3] = writers.LPS[:3, 3]
+    writers.write_brats_case(tmp_path / "a", "A", 1, (1,))
+    writers.write_brats_case(tmp_path / "b", "B", 2, (1,), affine=ras)
+    options = BratsData(path=tmp_path, orientation="others")
+    assert [read(case, options).notes for case in find(options).cases] == [(), ()]
+
+
+@pytest.mark.parametrize(("origin", "wrong"), [((0, 239, 0), True), ((-239, 0, 0), False), ((0, 0, 0), False)])
+def test_the_atlas_speaks_for_a_case_that_is_alone(origin, wrong):
+    """RAS with the origin of the LPS atlas lies outside it; with the other corner's it lies inside."""
+    affine = np.eye(4)
+    affine[:3, 3] = origin
+    grid = Grid.from_affine((155, 240, 240), affine)
+    (trusted,) = trusted_grids({"P": grid}, (ATLAS,)).values()
+    assert contradicts(grid, trusted) == wrong
+
+
+def test_one_modality_that_contradicts_is_named_or_corrected(writers, tmp_path):
+    writers.write_brats_case(tmp_path, "P", 1, (1,))
+    turned = writers.LPS * np.array([[-1.0], [-1], [1], [1]])
+    turned[:3, 3] = writers.LPS[:3, 3]
+    writers.write_volume(tmp_path / "P_t2.nii.gz", writers.voxels(1), turned)
+    with pytest.raises(ScanError, match=r"P: expected t2 on the grid of t1 .*LPS\), found .*RAS"):
+        only(tmp_path)
+    options = BratsData(path=tmp_path, orientation="others")
+    scan = read(find(options).cases[0], options)
+    assert scan.notes[0].startswith("t2: the header says RAS")
+    np.testing.assert_array_equal(scan.channels["t2"], writers.voxels(1))
+
+
 def test_another_grid_is_refused(writers, tmp_path):
     writers.write_brats_case(tmp_path, "P", 1, (1,))
     moved = writers.LPS.copy()
@@ -230,6 +287,14 @@ def test_real_voxels(shared_data):
         "TCGA-FG-6692": {"necrosis": 2477, "oedema": 20862, "enhancing": 6840},
     }
     assert [scan.grid.orientation for scan in scans.values()] == ["LPS", "RAS", "LPS"]
+    contradicted = {name: [n for n in scan.notes if "contradicts" in n] for name, scan in scans.items()}
+    assert {name for name, notes in contradicted.items() if notes} == {"BraTS-MET-00110-000"}
+    (note,) = contradicted["BraTS-MET-00110-000"]
+    assert note.startswith("the header says RAS with the origin (0, 239, 0) mm, where other BraTS cases")
+    trusting = BratsData(path=options.path, orientation="others")
+    corrected = read(find(trusting).cases[1], trusting)
+    np.testing.assert_allclose(corrected.grid.affine, scans["BraTS-GLI-00001-000"].grid.affine, atol=1e-6)
+    np.testing.assert_array_equal(corrected.channels["t1"], scans["BraTS-MET-00110-000"].channels["t1"])
     assert all(scan.grid.shape == (155, 240, 240) for scan in scans.values())
     fg = scans["TCGA-FG-6692"].channels
     negative = {name: int((array < 0).sum()) for name, array in fg.items()}

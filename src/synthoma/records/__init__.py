@@ -5,7 +5,6 @@ The sixth, ``Recipe``, is put together from every room's options and so lives in
 
 from synthoma.records.checkpoint import Checkpoint
 from synthoma.records.cohort import (
-    BODY,
     COLUMNS,
     MASK,
     SCHEMA_VERSION,
@@ -18,7 +17,7 @@ from synthoma.records.cohort import (
 )
 from synthoma.records.lineage import Lineage
 from synthoma.records.measurement import Measurement
-from synthoma.records.scan import Grid, Scan, SourceFile
+from synthoma.records.scan import BODY, Grid, Scan, SourceFile, part_of
 
 __all__ = [
     "BODY",
@@ -36,5 +35,6 @@ __all__ = [
     "Samples",
     "Scan",
     "SourceFile",
+    "part_of",
     "summary_of",
 ]

@@ -11,10 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from synthoma.records.lineage import Lineage
-from synthoma.records.scan import Grid
+from synthoma.records.scan import BODY, Grid
 
 __all__ = [
-    "BODY",
     "COLUMNS",
     "MASK",
     "SCHEMA_VERSION",
@@ -29,8 +28,6 @@ __all__ = [
 SCHEMA_VERSION = 2
 MASK = "mask"
 """In a list of channels: all parts of the lesion."""
-BODY = "body"
-"""The mask of the brain or body; every other mask is a part of the lesion."""
 
 TUMOUR, TUMOUR_FREE, UNLABELLED = "tumour", "tumour-free", "unlabelled"
 """Labels that preparation gives: by the lesion masks, or for want of them."""
@@ -79,6 +76,10 @@ class Samples:
     """Channel → the scanner's values that stand for −1 and +1."""
     unit: str
     modality: str
+    names: tuple[str, ...] = ()
+    """What each sample is called within its scan, where the slice alone does not tell: ``nodule-1-0042``."""
+    notes: tuple[str, ...] = ()
+    """What sampling has to say of this patient: how many slices were dropped and why."""
 
 
 @dataclass(frozen=True)

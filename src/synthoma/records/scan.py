@@ -9,10 +9,13 @@ from typing import Any, Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Grid", "Scan", "SourceFile"]
+__all__ = ["BODY", "Grid", "Scan", "SourceFile", "part_of"]
 
 Float = NDArray[np.float32]
 Mask = NDArray[np.uint8]
+
+BODY = "body"
+"""The mask of the brain or body."""
 
 
 @dataclass(frozen=True)
@@ -102,6 +105,12 @@ class SourceFile:
     sha256: str
 
 
+def part_of(mask: str) -> str:
+    """What a mask is of: ``nodule`` for the single finding ``nodule-2``, the name itself for any other."""
+    name, _, number = mask.rpartition("-")
+    return name if name and number.isdigit() else mask
+
+
 @dataclass(frozen=True)
 class Scan:
     """One patient's images on one grid."""
@@ -109,13 +118,18 @@ class Scan:
     channels: Mapping[str, Float]
     """Channel name (``t1``, ``t1ce``, ``t2``, ``flair``, ``ct``) → (z, y, x) float32 in ``unit``."""
     masks: Mapping[str, Mask]
-    """Mask name (``body``, or a lesion part such as ``oedema``) → (z, y, x) uint8 of 0 and 1."""
+    """Mask name → (z, y, x) uint8 of 0 and 1: ``body``, organs, and lesions (all the others). A lesion is a part such
+    as ``oedema``, or one finding of several, numbered from 1: ``nodule-1``, ``nodule-2``."""
     grid: Grid
     patient: str
     modality: Literal["MR", "CT", "OT"] = "MR"
     unit: Literal["HU", "arbitrary"] = "arbitrary"
     site: str = ""
     label: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    """Mask of a single finding (``nodule-1``) → its own label (``malignant``); empty: one label for the scan."""
+    organs: tuple[str, ...] = ()
+    """Masks of healthy anatomy (``liver``, ``bone``): neither the body nor a lesion."""
     missing: tuple[str, ...] = ()
     """Channels that this source usually has and this patient lacks; they are not in ``channels``."""
     source: tuple[SourceFile, ...] = ()
@@ -135,6 +149,11 @@ class Scan:
         for name, mask in self.masks.items():
             if mask.dtype != np.uint8:
                 raise ValueError(f"mask {name}: expected uint8, found {mask.dtype}")
+
+    @property
+    def lesions(self) -> tuple[str, ...]:
+        """The masks that are lesions or parts of one."""
+        return tuple(name for name in self.masks if name != BODY and name not in self.organs)
 
     def with_(self, **changes: Any) -> Self:
         """A copy with some fields changed."""

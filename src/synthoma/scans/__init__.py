@@ -14,28 +14,44 @@ from synthoma.records import Scan
 from synthoma.scans import several
 from synthoma.scans.brats import BratsData
 from synthoma.scans.case import Case, Found, LeftOut, Source
+from synthoma.scans.dicom import DicomData, GeometryRule, SeriesChoice
 from synthoma.scans.folders import FOLDER_SOURCES, FolderData
 from synthoma.scans.images import ImagesData
+from synthoma.scans.ircadb import IrcadbData
+from synthoma.scans.layouts import DecathlonData, LitsData, NnunetData
+from synthoma.scans.lidc import LidcData
 from synthoma.scans.lidc_nodules import LidcNodulesData
-from synthoma.scans.nifti import MaskFile, NiftiData
+from synthoma.scans.nifti import ChannelFile, MaskFile, NiftiData
 from synthoma.scans.several import SeveralData
 from synthoma.scans.tcga_lgg import TcgaLggData
+from synthoma.scans.tcia_liver import TciaLiverData
 
 __all__ = [
+    "FOLDER_SOURCES",
     "SOURCES",
     "BratsData",
     "Case",
+    "ChannelFile",
     "DataOptions",
+    "DecathlonData",
+    "DicomData",
     "FolderData",
     "Found",
+    "GeometryRule",
     "ImagesData",
+    "IrcadbData",
     "LeftOut",
+    "LidcData",
     "LidcNodulesData",
+    "LitsData",
     "MaskFile",
     "NiftiData",
+    "NnunetData",
+    "SeriesChoice",
     "SeveralData",
     "Source",
     "TcgaLggData",
+    "TciaLiverData",
     "find",
     "read",
 ]

@@ -11,6 +11,7 @@ from __future__ import annotations
 import csv
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
@@ -18,7 +19,8 @@ import numpy as np
 
 from synthoma.errors import ScanError, describe
 from synthoma.options import Options
-from synthoma.records import Scan, SourceFile
+from synthoma.records import Grid, Scan, SourceFile
+from synthoma.scans.align import Align, align
 from synthoma.scans.case import (
     Case,
     Found,
@@ -27,13 +29,15 @@ from synthoma.scans.case import (
     list_files,
     nothing_found,
     relative_name,
+    shown,
     tcga_barcode,
     unreadable,
 )
-from synthoma.scans.volumes import SUFFIXES, check_same_grid, orientation_note, read_volume
+from synthoma.scans.orientation import contradiction, contradicts, trusted_grids
+from synthoma.scans.volumes import SUFFIXES, orientation_note, read_header, read_volume
 from synthoma.scans.voxels import as_channel, as_whole_numbers, numbers
 
-__all__ = ["CHANNELS", "LABELS", "BratsData", "find", "read"]
+__all__ = ["ATLAS", "CHANNELS", "LABELS", "BratsData", "contents", "find", "read"]
 
 CHANNELS = ("t1", "t1ce", "t2", "flair")
 LABELS: Mapping[str, Mapping[int, str]] = {
@@ -46,6 +50,8 @@ _ROLES = {
 }  # fmt: skip
 _FILE = re.compile(r"(?P<case>.+)(?P<suffix>_(?:t1|t1ce|t2|flair|seg)|-(?:t1n|t1c|t2w|t2f|seg))\.nii(?:\.gz)?")
 _TIME_POINT = re.compile(r"(BraTS-[A-Za-z]+-\d+)-\d{3}")
+ATLAS = Grid((155, 240, 240), (1.0, 1.0, 1.0), (0.0, 239.0, 0.0), ((0.0, 0.0, 1.0), (0.0, -1.0, 0.0), (-1.0, 0.0, 0.0)))
+"""SRI24 (Rohlfing et al., Human Brain Mapping 31(5), 2010), as the files of BraTS have it since 2017."""
 _EXPECTED = "BraTS names (…_t1.nii.gz or …-t1n.nii.gz)"
 _OTHER_LABELS = {
     "2021": "3 is non-enhancing core in BraTS 2012-2015 and enhancing tumour since 2023, named …-seg.nii.gz: "
@@ -61,6 +67,12 @@ class BratsData(Options):
     source: Literal["brats"] = "brats"
     path: Path
     """The folder of the cases, at any depth. A ``participants.tsv`` in it tells the sites."""
+    orientation: Literal["header", "others"] = "header"
+    """A header that contradicts the other cases (their origin, another orientation) is named in the notes. ``header``
+    keeps it; ``others`` trusts the order of the voxels and takes the orientation that the others have."""
+    align: Align = "refuse"
+    """Modalities of one case on different grids: ``refuse`` them, ``resample`` by their headers onto the first one's
+    grid (linear; segmentations nearest), or ``register`` them to it (rigid, mutual information)."""
 
 
 def find(options: BratsData) -> Found:
@@ -100,7 +112,9 @@ def find(options: BratsData) -> Found:
     left = tuple(sorted(left_out, key=lambda out: out.name))
     if not cases:
         raise nothing_found(root, "brats", _EXPECTED, left)
-    ordered = tuple(cases[name] for name in sorted(cases))
+    grids = _grids(cases)
+    trusted = {name: grid for name, grid in trusted_grids(grids, (ATLAS,)).items() if contradicts(grids[name], grid)}
+    ordered = tuple(replace(cases[name], grid=trusted.get(name)) for name in sorted(cases))
     notes = orientation_note((case, next(iter(case.files.values()))) for case in ordered)
     return Found(ordered, left, notes)
 
@@ -112,12 +126,19 @@ def read(case: Case, options: BratsData) -> Scan:
         ScanError: a damaged file, different grids, NaN or constant intensities, labels outside the convention.
     """
     volumes = {role: read_volume(path) for role, path in case.files.items()}
-    first = next(iter(volumes))
-    grid = volumes[first].grid
-    for role, volume in volumes.items():
-        check_same_grid(case.name, first, grid, role, volume.grid)
-    masks = {}
     notes = case.notes + tuple(note for volume in volumes.values() for note in volume.notes)
+    trusted = case.grid or next(iter(volumes.values())).grid
+    wrong = {role: volume for role, volume in volumes.items() if contradicts(volume.grid, trusted)}
+    if wrong:
+        corrected = options.orientation == "others"
+        which = "" if len(wrong) == len(volumes) else f"{', '.join(wrong)}: "
+        notes += (which + contradiction(next(iter(wrong.values())).grid, trusted, corrected=corrected),)
+        if corrected:
+            volumes |= {role: replace(volume, grid=trusted) for role, volume in wrong.items()}
+    volumes, done = align(case.name, volumes, ("seg",), options.align)
+    notes += done
+    grid = next(iter(volumes.values())).grid
+    masks = {}
     if "seg" in volumes:
         masks = _masks(volumes["seg"].array, case)
     return Scan(
@@ -137,6 +158,11 @@ def read(case: Case, options: BratsData) -> Scan:
     )
 
 
+def contents(_options: BratsData, cases: tuple[Case, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """All modalities, and the parts of the lesion where a case has a segmentation."""
+    return CHANNELS, tuple(LABELS["2021"].values()) if any("seg" in case.files for case in cases) else ()
+
+
 def _sites(table: Path) -> dict[str, str]:
     """Participant → site, as BIDS has it; empty where there is no such table or it tells no site."""
     if not table.is_file():
@@ -147,9 +173,21 @@ def _sites(table: Path) -> dict[str, str]:
     except (OSError, ValueError, csv.Error) as error:
         raise unreadable(table, "a table separated by tabs", error) from error
     if rows and "participant_id" not in rows[0]:
-        raise ScanError(describe(table, "a column participant_id", ", ".join(map(str, rows[0]))))
+        found = shown(", ".join(map(str, rows[0])), 200)
+        raise ScanError(describe(table, "a column participant_id", found))
     sites = {row["participant_id"]: row.get("site", "").strip() for row in rows}
     return {name: site for name, site in sites.items() if site != "n/a"}
+
+
+def _grids(cases: Mapping[str, Case]) -> dict[str, Grid]:
+    """The grid of each case's first file; one that cannot be read is named when the case is."""
+    grids = {}
+    for name, case in cases.items():
+        try:
+            grids[name] = read_header(next(iter(case.files.values())))
+        except ScanError:
+            continue
+    return grids
 
 
 def _case(root: Path, name: str, files: list[tuple[str, str, str]], sites: Mapping[str, str]) -> Case | LeftOut:

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from synthoma.errors import ScanError, describe
 from synthoma.options import Options
-from synthoma.records import Scan
+from synthoma.records import Grid, Scan
+
+if TYPE_CHECKING:
+    from synthoma.scans.dicom_series import Series
 
 __all__ = [
     "Case",
+    "FolderSource",
     "Found",
     "LeftOut",
     "Source",
@@ -22,6 +27,7 @@ __all__ = [
     "list_files",
     "nothing_found",
     "relative_name",
+    "shown",
     "tcga_barcode",
     "unreadable",
 ]
@@ -48,6 +54,10 @@ class Case:
     """Rows of stacked arrays that belong to this case, in the order of z."""
     part: str = ""
     """Which of several joined sources it is of."""
+    grid: Grid | None = None
+    """Where its voxels lie as the other cases have it, for a header that contradicts them."""
+    series: Mapping[str, Series] = field(default_factory=dict)
+    """Role (``ct``, ``seg``, ``tumour-1``, …) → DICOM series, beside ``files``."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +66,8 @@ class LeftOut:
 
     name: str
     reason: str
+    remedy: str = ""
+    """What the user can do about it, where there is something."""
 
 
 @dataclass(frozen=True)
@@ -77,15 +89,32 @@ class Source:
     read: Callable[[Case, Any], Scan] = field(repr=False)
 
 
+@dataclass(frozen=True)
+class FolderSource(Source):
+    """A source that reads one folder, so that it can be one of several."""
+
+    contents: Callable[[Any, tuple[Case, ...]], tuple[tuple[str, ...], tuple[str, ...]]] = field(repr=False)
+    """Of settings and cases: the channels and the lesion masks (parts, not single findings) that a scan may have, as
+    far as names and headers tell."""
+
+
 _MOST_FILES_LOOKED_AT = 2000
+_LONGEST_REASON = 300
 
 # What a folder looks like, the most particular first: for the hint in the error only.
 _LOOKS: Mapping[str, re.Pattern[str]] = {
     "tcga-lgg": re.compile(r"(^|/)TCGA_\w{2}_\w{4}_\d{8}_\d+(_mask)?\.tif$"),
     "brats": re.compile(r"(_(t1|t1ce|t2|flair)|-(t1n|t1c|t2w|t2f))\.nii(\.gz)?$"),
+    "lits": re.compile(r"(^|/)volume-\d+\.nii(\.gz)?$"),
+    "nnunet": re.compile(r"(^|/)imagesTr/[^/]+_\d{4}\.nii(\.gz)?$"),
+    "decathlon": re.compile(r"(^|/)imagesTr/[^/]+\.nii(\.gz)?$"),
     "nifti": re.compile(r"\.nii(\.gz)?$"),
     "lidc-nodules": re.compile(r"(^|/)(segmented_slices64|cubes48)\.npz$"),
     "images": re.compile(r"\.(csv|npz)$"),
+    "ircadb": re.compile(r"(^|/)(PATIENT|MASKS)_DICOM(\.zip$|/)|(^|/)3Dircadb\d", re.IGNORECASE),
+    "tcia-liver": re.compile(r"(^|/)HCC_\d+/.+\.dcm$"),
+    "lidc": re.compile(r"(^|/)(LIDC-IDRI-\d{4}/(.+/)?[^/]+\.(dcm|xml)|\d{1,3}\.xml)$"),
+    "dicom": re.compile(r"\.dcm$", re.IGNORECASE),
 }
 _BARCODE = re.compile(r"(?<![A-Za-z0-9])TCGA[-_]([A-Z0-9]{2})[-_]([A-Z0-9]{4})(?![A-Za-z0-9])")
 
@@ -113,7 +142,8 @@ def folder_of(path: Path) -> Path:
 
 
 def list_files(root: Path, most: int | None = None) -> list[str]:
-    """All files below ``root`` as sorted relative names with ``/``; links are followed, hidden files are not listed."""
+    """All files below ``root`` as sorted relative names with ``/``; links are followed. Hidden files are not listed,
+    neither are pipes and devices, from which one would read for ever."""
     names: list[str] = []
     seen = set()
     for folder, subfolders, files in os.walk(root, followlinks=True):
@@ -124,10 +154,21 @@ def list_files(root: Path, most: int | None = None) -> list[str]:
         seen.add(real)
         subfolders[:] = sorted(name for name in subfolders if not name.startswith((".", "__MACOSX")))
         prefix = Path(folder).relative_to(root)
-        names += [(prefix / name).as_posix() for name in files if not name.startswith(".")]
+        names += [
+            (prefix / name).as_posix()
+            for name in files
+            if not name.startswith(".") and _may_be_read(os.path.join(folder, name))  # noqa: PTH118 (many files)
+        ]
         if most is not None and len(names) >= most:
             break
     return sorted(names)
+
+
+def _may_be_read(path: str) -> bool:
+    try:
+        return stat.S_ISREG(os.stat(path).st_mode)  # noqa: PTH116
+    except OSError:
+        return True  # a link to nowhere: said when it is read
 
 
 def nothing_found(path: Path, source: str, expected: str, left_out: tuple[LeftOut, ...] = ()) -> ScanError:
@@ -138,7 +179,7 @@ def nothing_found(path: Path, source: str, expected: str, left_out: tuple[LeftOu
     elif files:
         entries = sorted({name.split("/")[0] for name in files})
         more = ", …" if len(entries) > 5 else ""
-        found = ", ".join(entries[:5]) + more
+        found = ", ".join(map(shown, entries[:5])) + more
     else:
         found = "an empty folder"
     for other, pattern in _LOOKS.items():
@@ -156,4 +197,11 @@ def relative_name(path: Path, root: Path) -> str:
 def unreadable(path: Path, expected: str, error: BaseException) -> ScanError:
     """A library's complaint about a file, in one line."""
     lines = (getattr(error, "strerror", None) or str(error) or type(error).__name__).strip().splitlines()
-    return ScanError(describe(path, expected, f"one that cannot be read ({lines[0].rstrip('.')})"))
+    line = shown(lines[0], _LONGEST_REASON).rstrip(".")
+    return ScanError(describe(path, expected, f"one that cannot be read ({line})"))
+
+
+def shown(text: str, most: int = 60) -> str:
+    """Text out of a file as a message may have it: so many letters, none that moves the cursor or changes colours."""
+    plain = "".join(letter if letter.isprintable() else "?" for letter in text[:most])
+    return plain if len(text) <= most else f"{plain}…"

@@ -24,7 +24,7 @@ from synthoma.scans.stacks import read_stack, stack_sha256
 from synthoma.scans.tables import Column, array_rows, cases_of, picture_rows, read_csv
 from synthoma.scans.voxels import as_channel, as_mask
 
-__all__ = ["ImagesData", "find", "read"]
+__all__ = ["ImagesData", "contents", "find", "read"]
 
 _EXPECTED = "one CSV with the columns path and patient_id, or one .npz"
 
@@ -49,6 +49,9 @@ class ImagesData(Options):
     """``.npz``: channel → its array (n, y, x); by default the array ``image`` is the channel named by ``channel``."""
     mask_arrays: dict[str, str] = Field(default_factory=dict)
     """``.npz``: mask → its array (n, y, x)."""
+    outside: Literal["refuse", "allow"] = "refuse"
+    """Files that the table names outside the folder, by ``..``, an absolute path or a link: refuse them, or allow them
+    because you wrote the table yourself."""
     colour: Literal["refuse", "luminance"] = "refuse"
     """Pictures in true colour: refuse them, or take their luminance (ITU-R BT.601). Grey stored as colour is read."""
     modality: Literal["MR", "CT", "OT"] = "OT"
@@ -70,10 +73,12 @@ def find(options: ImagesData) -> Found:
     else:
         root = options.path if options.path.is_dir() else file.parent
         rows = picture_rows(file, read_csv(file), options.columns, root, options.channel)
-        cases, left_out, channels = cases_of(rows)
+        cases, left_out, channels = cases_of(rows, within=root if options.outside == "refuse" else None)
     if not cases:
         reasons = "; ".join(f"{out.name} ({out.reason})" for out in left_out[:5]) or "no rows"
-        raise ScanError(describe(file, "a row for at least one image", reasons))
+        remedies = {out.remedy for out in left_out}
+        remedy = remedies.pop() if len(remedies) == 1 else ""
+        raise ScanError(describe(file, "a row for at least one image", reasons, remedy))
     return Found(cases, left_out, () if len(channels) < 2 else ("Channels: " + ", ".join(channels) + ".",))
 
 
@@ -101,6 +106,14 @@ def read(case: Case, options: ImagesData) -> Scan:
         source=source,
         notes=case.notes if masks else (*case.notes, "no mask"),
     )
+
+
+def contents(options: ImagesData, cases: tuple[Case, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Of stacked arrays what the settings name; of pictures the channels of the table, and the mask if it has any."""
+    roles = dict.fromkeys(role.rpartition("/")[0] or role for case in cases for role in case.files)
+    if "arrays" in roles:
+        return tuple(_arrays(options)), tuple(options.mask_arrays)
+    return tuple(role for role in roles if role != "mask"), (options.mask,) if "mask" in roles else ()
 
 
 _Arrays = dict[str, NDArray[np.generic]]
@@ -188,4 +201,5 @@ def _grey(path: Path, picture: Picture, colour: str) -> NDArray[np.generic]:
     if colour == "refuse":
         remedy = "A channel is one intensity. Set data.colour=luminance to take the brightness."
         raise ScanError(describe(path, "grey values", "colours (red, green and blue differ)", remedy))
-    return np.asarray(array.astype(np.float64) @ (0.299, 0.587, 0.114))
+    red, green, blue = (array[..., i] for i in range(3))
+    return np.asarray(np.float64(0.299) * red + np.float64(0.587) * green + np.float64(0.114) * blue)

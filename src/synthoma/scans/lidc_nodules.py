@@ -20,12 +20,13 @@ from synthoma.options import Options
 from synthoma.records import Grid, Scan, SourceFile
 from synthoma.scans.case import Case, Found, folder_of, nothing_found
 from synthoma.scans.stacks import read_stack, stack_sha256
-from synthoma.scans.voxels import as_channel, as_mask, numbers
+from synthoma.scans.voxels import as_channel, as_mask, as_whole_numbers, numbers
 
-__all__ = ["CHANNELS", "MASKS", "LidcNodulesData", "find", "read"]
+__all__ = ["CHANNELS", "MASKS", "LidcNodulesData", "contents", "find", "read"]
 
 CHANNELS, MASKS = ("ct",), ("nodule",)
 _FILES: Mapping[str, str] = {"slices": "segmented_slices64.npz", "cubes": "cubes48.npz"}
+_NAMES, _LONGEST_NAME = ("exam_id", "nodule_id", "name"), 200
 _CLASSES: Mapping[int, str] = {0: "benign", 1: "malignant"}
 _RATINGS: Mapping[int, str] = {1: "benign", 2: "benign", 3: "indeterminate", 4: "malignant", 5: "malignant"}
 
@@ -83,6 +84,11 @@ def read(case: Case, options: LidcNodulesData) -> Scan:
         source=(SourceFile(file.name, stack_sha256(file)),),
         notes=case.notes,
     )
+
+
+def contents(_options: LidcNodulesData, _cases: tuple[Case, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The same of both stacks."""
+    return CHANNELS, MASKS
 
 
 def _slices(file: Path) -> Found:
@@ -144,7 +150,19 @@ def _columns(file: Path, *names: str) -> list[NDArray[Any]]:
     if len(shapes) > 1 or columns[0].ndim != 1:
         found = ", ".join(f"{name} {column.shape}" for name, column in zip(names, columns, strict=True))
         raise ScanError(describe(file, "arrays of one value a nodule, equally long", found))
-    return columns
+    return [
+        _words(column, f"{file}, array {name}") if name in _NAMES else as_whole_numbers(column, f"{file}, array {name}")
+        for name, column in zip(names, columns, strict=True)
+    ]
+
+
+def _words(column: NDArray[Any], what: str) -> NDArray[np.str_]:
+    proper = column.dtype.kind == "U" and all(
+        name.isprintable() and len(name) <= _LONGEST_NAME for name in column.tolist()
+    )
+    if len(column) and not proper:
+        raise ScanError(describe(what, f"names of at most {_LONGEST_NAME} printable letters", f"type {column.dtype}"))
+    return column
 
 
 def _rows(file: Path, name: str, ndim: int, rows: tuple[int, ...]) -> NDArray[Any]:

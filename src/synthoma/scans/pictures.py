@@ -5,12 +5,17 @@ from __future__ import annotations
 import hashlib
 import io
 import logging
+import math
+import os
 import struct
 import tokenize
+import warnings
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +23,7 @@ from numpy.typing import NDArray
 from synthoma.errors import ScanError, describe
 from synthoma.scans.case import unreadable
 
-__all__ = ["BROKEN_ARRAY", "SUFFIXES", "Picture", "read_picture"]
+__all__ = ["BROKEN_ARRAY", "SUFFIXES", "Picture", "check_claim", "read_picture"]
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".npy")
 _MODES = {"L", "LA", "RGB", "RGBA", "I", "F", "I;16", "I;16B", "I;16L", "1"}
@@ -26,6 +31,9 @@ _FROM_PILLOW = ("uint8", "uint16", "int16", "float32")  # what Pillow decodes fr
 
 BROKEN_ARRAY = (OSError, ValueError, EOFError, TypeError, SyntaxError, tokenize.TokenError, OverflowError, MemoryError)
 """What NumPy raises for damaged files: its headers are Python literals."""
+_MOST_BYTES = 2**29
+"""Of one picture's pixels: 11,585 × 11,585 of 32 bits."""
+_FORMATS = ("PNG", "JPEG", "TIFF")  # by content: Pillow knows some that start other programs
 
 
 @dataclass(frozen=True)
@@ -67,6 +75,9 @@ def _tiff(path: Path, data: bytes, expected: str) -> NDArray[Any]:
             page = file.pages[0]
             if int(page.compression) not in _UNPACKED_BY_TIFFFILE and str(page.dtype) in _FROM_PILLOW:
                 return _pillow(path, data, expected)  # LZW, JPEG: tifffile needs another package for these
+            claimed = math.prod(page.shape) * np.dtype(page.dtype).itemsize
+            if claimed > (len(data) if int(page.compression) == 1 else _MOST_BYTES):
+                raise ValueError(f"a claim of {claimed:,} bytes of pixels in a file of {len(data):,}")
             return np.asarray(page.asarray())
     except (OSError, ValueError, KeyError, IndexError, TypeError, AttributeError, RuntimeError) as error:
         raise unreadable(path, expected, error) from error
@@ -88,29 +99,77 @@ def _pillow(path: Path, data: bytes, expected: str) -> NDArray[Any]:
             describe(path, "grey values, or colours of 8 bits", "colours of 16 bits", "Save it as grey values.")
         )
     try:
-        with Image.open(io.BytesIO(data)) as image:
-            frames = getattr(image, "n_frames", 1)
-            if frames != 1:
-                raise ScanError(describe(path, "one picture", f"{frames} frames"))
-            if image.mode == "P":  # a palette
-                return np.array(image.convert("RGB"))
-            if image.mode not in _MODES:
-                raise ScanError(describe(path, "grey values or RGB", f"the mode {image.mode}"))
-            return np.array(image)
+        with _quiet(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            return _opened(path, data)
     except (OSError, SyntaxError, ValueError, struct.error, zlib.error, EOFError) as error:
         raise unreadable(path, expected, error) from error
-    except Image.DecompressionBombError as error:
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise unreadable(path, expected, error) from error
+
+
+def _opened(path: Path, data: bytes) -> NDArray[Any]:
+    from PIL import Image
+
+    with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
+        frames = getattr(image, "n_frames", 1)
+        if frames != 1:
+            raise ScanError(describe(path, "one picture", f"{frames} frames"))
+        if image.mode == "P":  # a palette
+            return np.array(image.convert("RGB"))
+        if image.mode not in _MODES:
+            raise ScanError(describe(path, "grey values or RGB", f"the mode {image.mode}"))
+        return np.array(image)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """libtiff prints what it dislikes, past Python: what matters of it is raised."""
+    try:
+        before = os.dup(2)
+    except OSError:  # there is no terminal
+        yield
+        return
+    with open(os.devnull, "wb") as nothing:  # noqa: PTH123
+        os.dup2(nothing.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(before, 2)
+        os.close(before)
 
 
 def _numpy(path: Path, data: bytes, expected: str) -> NDArray[Any]:
     try:
+        check_claim(io.BytesIO(data), len(data))
         array: NDArray[Any] = np.load(io.BytesIO(data), allow_pickle=False)
     except BROKEN_ARRAY as error:
         raise unreadable(path, expected, error) from error
     if not isinstance(array, np.ndarray):
         raise ScanError(describe(path, "one array", "an archive of arrays"))
     return array
+
+
+def check_claim(stream: IO[bytes], size: int) -> None:
+    """The header of an array in NumPy's format, of ``size`` bytes, must claim no more: what it claims is allocated.
+
+    Raises:
+        ValueError: it claims more, or has a version that plain arrays do not need.
+    """
+    from numpy.lib import format as npy
+
+    start = stream.read(npy.MAGIC_LEN)
+    if not start.startswith(npy.MAGIC_PREFIX):
+        return  # an archive, or nothing that is read
+    version = npy.read_magic(io.BytesIO(start))
+    readers = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
+    if version not in readers:
+        raise ValueError(f"arrays of the format version {version[0]}.{version[1]} are not read")
+    shape, _, dtype = readers[version](stream)
+    claimed = math.prod(shape) * dtype.itemsize
+    if claimed > size:
+        raise ValueError(f"a claim of {claimed:,} bytes of numbers in {size:,}")
 
 
 _DECODERS = {

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from synthoma.errors import ScanError, describe, did_you_mean
 from synthoma.scans.case import unreadable
-from synthoma.scans.pictures import BROKEN_ARRAY
+from synthoma.scans.pictures import BROKEN_ARRAY, check_claim
+from synthoma.scans.tree import check_entries
 from synthoma.storage import file_sha256
 
 __all__ = ["read_stack", "stack_names", "stack_sha256"]
@@ -29,6 +30,7 @@ def stack_names(file: Path) -> tuple[str, ...]:
         with np.load(file, allow_pickle=False) as archive:
             if isinstance(archive, np.ndarray):
                 raise ScanError(describe(file, _EXPECTED, "a single array"))
+            check_entries(archive.zip, file, file.stat().st_size)
             return tuple(archive.files)
     except _BROKEN as error:
         raise unreadable(file, _EXPECTED, error) from error
@@ -69,8 +71,13 @@ def _read(file: Path, name: str, size: int, mtime_ns: int) -> NDArray[Any]:  # n
         raise ScanError(describe(file, f"an array named {name}", ", ".join(names), did_you_mean(name, names)))
     try:
         with np.load(file, allow_pickle=False) as archive:
-            array: NDArray[Any] = archive[name]
+            entry = archive.zip.getinfo(name if name in archive.zip.NameToInfo else f"{name}.npy")
+            with archive.zip.open(entry) as stream:
+                check_claim(stream, entry.file_size)
+            array = archive[name]
     except _BROKEN as error:
         raise unreadable(file, f"a readable array {name}", error) from error
+    if not isinstance(array, np.ndarray):
+        raise ScanError(describe(file, f"a readable array {name}", "another kind of file"))
     array.setflags(write=False)
     return array

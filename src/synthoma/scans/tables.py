@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from synthoma.errors import ScanError, describe, did_you_mean
-from synthoma.scans.case import Case, LeftOut, tcga_barcode, unreadable
+from synthoma.scans.case import Case, LeftOut, shown, tcga_barcode, unreadable
 from synthoma.scans.pictures import SUFFIXES
 from synthoma.scans.stacks import read_stack, stack_names
 
@@ -19,6 +19,7 @@ __all__ = ["Column", "Row", "array_rows", "cases_of", "picture_rows", "read_csv"
 
 Column = Literal["path", "patient_id", "scan", "slice", "channel", "label", "mask", "site"]
 _Table = dict[str, list[str]]
+_LONGEST_VALUE = 1000
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,10 @@ def read_csv(file: Path) -> _Table:
     except (OSError, UnicodeDecodeError) as error:
         raise unreadable(file, "a CSV in UTF-8", error) from error
     first = text.partition("\n")[0]
-    lines = list(csv.reader(io.StringIO(text), delimiter=max(",;\t", key=first.count)))
+    try:
+        lines = list(csv.reader(io.StringIO(text), delimiter=max(",;\t", key=first.count)))
+    except csv.Error as error:
+        raise unreadable(file, "a CSV in UTF-8", error) from error
     if not lines:
         raise ScanError(describe(file, "a line of column names", "an empty file"))
     header, *rows = ([value.strip() for value in line] for line in lines)
@@ -92,16 +96,21 @@ def array_rows(
     for name, values in table.items():
         if len(values) != n:
             raise ScanError(
-                describe(csv_file or file, f"{n} rows, one an image of {file.name}", f"{len(values)} ({name})")
+                describe(csv_file or file, f"{n} rows, one an image of {file.name}", f"{len(values)} ({shown(name)})")
             )
     get = _values(csv_file or file, table, columns, required=("patient_id",), ignored=("path", "mask", "channel"))
     return [_row(csv_file or file, get, i, i, file) for i in range(n)]
 
 
 def cases_of(
-    rows: Iterable[Row], stacked: tuple[str, ...] = ()
+    rows: Iterable[Row], stacked: tuple[str, ...] = (), within: Path | None = None
 ) -> tuple[tuple[Case, ...], tuple[LeftOut, ...], tuple[str, ...]]:
-    """Cases, what is left out, and all channels; ``stacked`` names the channels when the rows are those of arrays."""
+    """Cases, what is left out, and all channels.
+
+    Args:
+        stacked: names the channels when the rows are those of arrays.
+        within: the folder that pictures must lie in; ``None``: anywhere.
+    """
     groups: dict[tuple[str, str, str, str], list[Row]] = {}
     for row in rows:
         groups.setdefault((row.patient, row.scan, row.site, row.label), []).append(row)
@@ -114,7 +123,7 @@ def cases_of(
     for (patient, scan, site, label), group in sorted(groups.items()):
         parts = (patient, scan, *((site, label) if several[patient, scan] > 1 else ()))
         name = "/".join(part for part in parts if part)
-        case = _stack_case(name, group) if stacked else _picture_case(name, group, channels)
+        case = _stack_case(name, group) if stacked else _picture_case(name, group, channels, within)
         if isinstance(case, Case):
             cases.append(case)
         else:
@@ -135,8 +144,8 @@ def _values(
         if name in table:
             values[column] = table[name]
         elif column in required or column in columns:
-            found = ", ".join(table) or "no columns"
-            remedy = f"{did_you_mean(name, table)} Set data.columns.{column} to its name." if table else ""
+            found = shown(", ".join(table), 200) or "no columns"
+            remedy = f"{shown(did_you_mean(name, table), 200)} Set data.columns.{column} to its name." if table else ""
             raise ScanError(describe(file, f"a column {name}", found, remedy))
         else:
             values[column] = [""] * n
@@ -155,6 +164,10 @@ def _row(
     patient = get["patient_id"][i]
     if not patient:
         raise ScanError(describe(file, f"a patient_id in row {number}", "nothing"))
+    for column, values in get.items():
+        if not values[i].isprintable() or len(values[i]) > _LONGEST_VALUE:
+            expected = f"at most {_LONGEST_VALUE} printable letters as {column} in row {number}"
+            raise ScanError(describe(file, expected, repr(values[i][:40])))
     barcode = tcga_barcode(patient)
     text = get["slice"][i]
     try:
@@ -185,7 +198,7 @@ def _stack_case(name: str, rows: list[Row]) -> Case | LeftOut:
     return Case(name, row.patient, row.site, row.label, files, rows=tuple(row.number for row in ordered))
 
 
-def _picture_case(name: str, rows: list[Row], channels: tuple[str, ...]) -> Case | LeftOut:
+def _picture_case(name: str, rows: list[Row], channels: tuple[str, ...], within: Path | None) -> Case | LeftOut:
     by_channel = {channel: [row for row in rows if row.channel == channel] for channel in channels}
     present = {channel: _in_order(group) for channel, group in by_channel.items() if group}
     lines = ", ".join(str(row.number) for row in rows[:5])
@@ -205,9 +218,14 @@ def _picture_case(name: str, rows: list[Row], channels: tuple[str, ...]) -> Case
         if len(masks) > 1:
             return LeftOut(name, f"two masks for one image: {', '.join(sorted(str(mask) for mask in masks))}")
         files |= {f"mask/{k}": mask for mask in masks if mask is not None}
-    absent = [file for file in files.values() if not file.is_file()]
+    absent = [file for file in files.values() if not _is_file(file)]
     if absent:
         return LeftOut(name, f"{len(absent)} of {len(files)} files are not there: {absent[0].name}")
+    root = within and within.resolve()
+    outside = [file for file in files.values() if root and not file.resolve().is_relative_to(root)]
+    if outside:
+        reason = f"{len(outside)} of {len(files)} files lie outside the folder: {outside[0].name}"
+        return LeftOut(name, reason, "Move them into it or, if you trust the table, set data.outside=allow.")
     wrong = [file for file in files.values() if file.suffix.lower() not in SUFFIXES]
     if wrong:
         return LeftOut(name, f"{wrong[0].name} is none of {', '.join(SUFFIXES)}")
@@ -222,6 +240,13 @@ def _picture_case(name: str, rows: list[Row], channels: tuple[str, ...]) -> Case
         missing=tuple(channel for channel in channels if channel not in stacks),
         notes=(f"{n - n_masks} of {n} images have no mask: taken as no lesion",) if some else (),
     )
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a name that is too long
+        return False
 
 
 def _in_order(rows: list[Row]) -> list[Row] | None:

@@ -20,7 +20,7 @@ from synthoma.scans.case import Case, Found, LeftOut, folder_of, list_files, not
 from synthoma.scans.pictures import Picture, read_picture
 from synthoma.scans.voxels import as_channel, as_mask
 
-__all__ = ["CHANNELS", "TcgaLggData", "find", "read"]
+__all__ = ["CHANNELS", "TcgaLggData", "contents", "find", "read"]
 
 CHANNELS = ("t1", "flair", "t1ce")
 """In the order of the file's channels."""
@@ -100,6 +100,11 @@ def read(case: Case, options: TcgaLggData) -> Scan:
         ),
         notes=case.notes + notes,
     )
+
+
+def contents(_options: TcgaLggData, _cases: tuple[Case, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The same of every folder."""
+    return CHANNELS, ("lesion",)
 
 
 def _case(folder: Path, patient: str, site: str) -> Case | LeftOut:

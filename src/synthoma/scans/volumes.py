@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import io
+import logging
 import math
 import struct
 import zlib
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,12 +23,25 @@ from synthoma.errors import ScanError, describe
 from synthoma.records import Grid
 from synthoma.scans.case import Case, unreadable
 
-__all__ = ["SUFFIXES", "Volume", "check_same_grid", "orientation_note", "read_header", "read_volume"]
+__all__ = [
+    "SUFFIXES",
+    "Volume",
+    "check_same_grid",
+    "count_volumes",
+    "orientation_note",
+    "read_header",
+    "read_volume",
+    "read_volumes",
+]
 
 SUFFIXES = (".nii", ".nii.gz")
 _EXPECTED = "a complete NIfTI file"
 _FARTHEST_MM = 1e6
 _LARGEST_HEADER = 544  # bytes that hold a NIfTI-1 (348) or NIfTI-2 (540) header and its extension flag
+_MOST_UNPACKED_BYTES = 2**32
+_MOST_GROWTH = 500  # of a packed file that becomes more than ``_SMALL_BYTES``; masks of zeros reach about 200
+_SMALL_BYTES = 2**30
+_MOST_BEHIND = 2**20  # bytes that may follow the voxels
 
 
 @dataclass(frozen=True)
@@ -45,6 +61,19 @@ def read_header(path: Path) -> Grid:
     Raises:
         ScanError: no NIfTI header, or one that makes no sense.
     """
+    return _read_header(path, several=False)[0]
+
+
+def count_volumes(path: Path) -> int:
+    """How many volumes a NIfTI file holds along a fourth axis, from its first bytes.
+
+    Raises:
+        ScanError: no NIfTI header, or one that makes no sense.
+    """
+    return _read_header(path, several=True)[1]
+
+
+def _read_header(path: Path, *, several: bool) -> tuple[Grid, int]:
     try:
         with path.open("rb") as file:
             packed = file.read(2) == b"\x1f\x8b"
@@ -53,7 +82,7 @@ def read_header(path: Path) -> Grid:
     except (OSError, EOFError, zlib.error) as error:
         raise unreadable(path, _EXPECTED, error) from error
     header, _ = _header(path, start)
-    return _grid(path, header)
+    return _grid(path, header, several=several)
 
 
 def read_volume(path: Path) -> Volume:
@@ -62,25 +91,73 @@ def read_volume(path: Path) -> Volume:
     Raises:
         ScanError: truncated, corrupt, not three-dimensional, or without a usable affine.
     """
+    return _read(path, several=False)[0]
+
+
+def read_volumes(path: Path) -> tuple[Volume, ...]:
+    """As :func:`read_volume`, of a file that may hold several volumes along a fourth axis: one :class:`Volume` each."""
+    return _read(path, several=True)
+
+
+def _read(path: Path, *, several: bool) -> tuple[Volume, ...]:
     try:
         data = path.read_bytes()
         sha256 = hashlib.sha256(data).hexdigest()
-        if data[:2] == b"\x1f\x8b":  # by content: some files are packed without saying so in their name
-            data = gzip.decompress(data)
+        packed = data[:2] == b"\x1f\x8b"  # by content: some files are packed without saying so in their name
+        header, kind = _header(path, gzip.GzipFile(fileobj=io.BytesIO(data)).read(_LARGEST_HEADER) if packed else data)
+        grid, count = _grid(path, header, several=several)
+        needed = count * math.prod(grid.shape) * int(header.get_data_dtype().itemsize)
+        if packed:
+            data = _unpacked(path, data, needed + _offset(path, header))
     except (OSError, EOFError, zlib.error) as error:
         raise unreadable(path, _EXPECTED, error) from error
-    header, kind = _header(path, data)
-    grid = _grid(path, header)
-    needed = math.prod(grid.shape) * int(header.get_data_dtype().itemsize)
     if len(data) < needed:
         raise ScanError(describe(path, f"{needed} bytes of voxels", f"a file of {len(data)} bytes: it is truncated"))
     try:
-        array = np.asanyarray(kind.from_bytes(data).dataobj)
+        with _quiet():
+            array = np.asanyarray(kind.from_bytes(data).dataobj)
+        stack = array.reshape(*grid.shape[::-1], count).T
     except (OSError, ValueError, KeyError, TypeError, OverflowError, MemoryError) as error:
         raise unreadable(path, _EXPECTED, error) from error
     unset = int(header["qform_code"]) == 0 and int(header["sform_code"]) == 0
     notes = (f"{path.name}: the header gives no orientation",) if unset else ()
-    return Volume(np.ascontiguousarray(array.reshape(grid.shape[::-1]).T), grid, sha256, notes)
+    return tuple(Volume(np.ascontiguousarray(volume), grid, sha256, notes) for volume in stack)
+
+
+def _unpacked(path: Path, data: bytes, needed: int) -> bytes:
+    """A packed file that holds ``needed`` bytes and little more by its header; its checksum is verified.
+
+    Raises:
+        ScanError: a claim of more than fits or can be true, or more content than is claimed.
+    """
+    if needed > _MOST_UNPACKED_BYTES or (needed > _SMALL_BYTES and needed > _MOST_GROWTH * len(data)):
+        expected = f"at most {_MOST_UNPACKED_BYTES:,} bytes of voxels, {_MOST_GROWTH} times the packed ones"
+        found = f"a claim of {needed:,} in {len(data):,} packed ones"
+        raise ScanError(describe(path, expected, found, "Unpack it yourself if you trust it."))
+    with gzip.GzipFile(fileobj=io.BytesIO(data)) as file:
+        content = file.read(needed)
+        behind = file.read(_MOST_BEHIND + 1)
+    if len(behind) > _MOST_BEHIND:
+        raise ScanError(describe(path, f"{needed:,} bytes when unpacked, as its header says", "many more"))
+    return content
+
+
+def _offset(path: Path, header: Any) -> int:
+    offset = float(header["vox_offset"])
+    if not 0 <= offset <= _MOST_UNPACKED_BYTES:
+        raise ScanError(describe(path, "a vox_offset where its voxels begin", f"{offset:g}"))
+    return int(offset) or int(header.single_vox_offset)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """NiBabel logs what it mends in a header: nothing that a user could act on."""
+    logger = logging.getLogger("nibabel.global")
+    before, logger.disabled = logger.disabled, True
+    try:
+        yield
+    finally:
+        logger.disabled = before
 
 
 def check_same_grid(what: str, first: str, grid: Grid, name: str, other: Grid) -> None:
@@ -94,9 +171,8 @@ def check_same_grid(what: str, first: str, grid: Grid, name: str, other: Grid) -
     if not grid.close_to(other):
         where = f"spacing {_mm(other.spacing_mm)}, origin {_mm(other.origin_mm)}, {other.orientation}"
         here = f"spacing {_mm(grid.spacing_mm)}, origin {_mm(grid.origin_mm)}, {grid.orientation}"
-        raise ScanError(
-            describe(what, f"{name} on the grid of {first} ({here})", where, "Register or resample it first.")
-        )
+        remedy = "Register or resample it first, or set data.align."
+        raise ScanError(describe(what, f"{name} on the grid of {first} ({here})", where, remedy))
 
 
 def orientation_note(cases: Iterable[tuple[Case, Path]]) -> tuple[str, ...]:
@@ -104,7 +180,7 @@ def orientation_note(cases: Iterable[tuple[Case, Path]]) -> tuple[str, ...]:
     found: dict[str, list[str]] = {}
     for case, path in cases:
         try:
-            found.setdefault(read_header(path).orientation, []).append(case.name)
+            found.setdefault(_read_header(path, several=True)[0].orientation, []).append(case.name)
         except ScanError:
             continue  # said when the case is read
     if len(found) < 2:
@@ -126,13 +202,18 @@ def _header(path: Path, data: bytes) -> tuple[Any, Any]:
     if size not in sizes or len(data) < size:
         found = "an empty file" if not data else "other or truncated content"
         raise ScanError(describe(path, _EXPECTED, found))
+    if (data[4:7] if kind is Nifti2Image else data[344:347]) != kind.header_class.single_magic:
+        found = "a header without that mark: damaged, ANALYZE, or one whose voxels are in another file"
+        raise ScanError(describe(path, "a NIfTI file with the mark n+1 or n+2", found, "Convert it to .nii.gz."))
     try:
-        return kind.header_class(data[:size]), kind
+        with _quiet():
+            return kind.header_class(data[:size]), kind
     except (HeaderDataError, WrapStructError, ValueError, KeyError, struct.error) as error:
         raise unreadable(path, _EXPECTED, error) from error
 
 
-def _grid(path: Path, header: Any) -> Grid:
+def _grid(path: Path, header: Any, *, several: bool) -> tuple[Grid, int]:
+    """The grid, and the number of volumes (1 unless ``several``): the fourth axis, or the fifth of a vector image."""
     from nibabel.spatialimages import HeaderDataError
 
     try:
@@ -143,11 +224,15 @@ def _grid(path: Path, header: Any) -> Grid:
     while len(shape) > 3 and shape[-1] == 1:
         shape = shape[:-1]
     shape += (1,) * (3 - len(shape))
-    if len(shape) != 3 or min(shape) < 1:
-        raise ScanError(describe(path, "a volume of three axes", f"shape {shape} (x, y, z, …)"))
+    count = 1
+    if several and len(shape) > 3 and math.prod(shape[3:-1]) == 1:
+        shape, count = shape[:3], shape[-1]
+    if len(shape) != 3 or min(*shape, count) < 1:
+        axes = "three axes, or four," if several else "three axes"
+        raise ScanError(describe(path, f"a volume of {axes}", f"shape {shape} (x, y, z, …)"))
     if not (np.abs(affine) < _FARTHEST_MM).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-9:
         raise ScanError(describe(path, "a usable affine", "one that is singular, not finite or of huge numbers"))
-    return Grid.from_affine((shape[2], shape[1], shape[0]), affine)
+    return Grid.from_affine((shape[2], shape[1], shape[0]), affine), count
 
 
 def _mm(values: tuple[float, ...]) -> str:

@@ -16,6 +16,9 @@ _WHOLE_NUMBER_TOLERANCE = 1e-3
 """Labels stored as scaled integers or floats come back as 0.99999997."""
 
 
+_LARGEST_LABEL = 2**53  # beyond, not every whole number is one of double precision
+
+
 def numbers(values: Collection[Any], most: int = 8) -> str:
     """``1, 2, 4``; long lists are cut."""
     shown = sorted(values)[:most]
@@ -55,7 +58,7 @@ def as_whole_numbers(array: NDArray[Any], what: str) -> NDArray[np.int64]:
         raise ScanError(describe(what, "labels (whole numbers)", f"values of type {array.dtype}"))
     with np.errstate(invalid="ignore"):
         rounded = np.rint(array)
-        wrong = ~(np.abs(array - rounded) <= _WHOLE_NUMBER_TOLERANCE)
+        wrong = ~((np.abs(array - rounded) <= _WHOLE_NUMBER_TOLERANCE) & (np.abs(rounded) < _LARGEST_LABEL))
     if wrong.any():
         values = set(np.unique(array[wrong])[:9].tolist())
         raise ScanError(describe(what, "labels (whole numbers)", numbers(values)))
