@@ -229,8 +229,8 @@ def test_the_table_names_every_step() -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"steps": []}, "expected normalise exactly once, found it 0 times"),
-        ({"steps": [Normalise(), Normalise()]}, "expected normalise exactly once, found it 2 times"),
+        ({"steps": []}, "expected one of normalise and windows, found none"),
+        ({"steps": [Normalise(), Normalise()]}, "expected one of normalise and windows for MR scans, found norm"),
         ({"steps": [{"step": "blur"}]}, "does not match any of the expected tags"),
         ({"channels": ["t1", "t1"]}, "channels: expected each name once, found t1, t1"),
         ({"lesion_masks": ["body"]}, "found 'body', which is always there"),

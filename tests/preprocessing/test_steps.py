@@ -55,9 +55,10 @@ def test_a_scan_that_no_step_normalises_is_refused(make_scan: Callable[..., Scan
 @pytest.mark.parametrize(
     ("steps", "message"),
     [
-        ([MR, MR], "expected normalise exactly once, found it 2 times for MR scans"),
-        ([CT, {"step": "normalise"}], "expected normalise exactly once, found it 2 times for CT scans"),
-        ([{"step": "resize", "modality": "MR"}], "expected normalise exactly once, found it 0 times"),
+        ([MR, MR], "expected one of normalise and windows for MR scans, found normalise and normalise"),
+        ([CT, {"step": "normalise"}], "expected one of normalise and windows for CT scans, found normalise and norm"),
+        ([CT, {"step": "windows"}], "expected one of normalise and windows for CT scans, found normalise and windows"),
+        ([{"step": "resize", "modality": "MR"}], "expected one of normalise and windows, found none"),
         ([{**MR, "modality": "PET"}], "'any', 'MR', 'CT' or 'OT'"),
     ],
 )

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from synthoma.records import BODY, Scan
+from synthoma.errors import ScanError, describe
+from synthoma.records import BODY, Scan, part_of
 
-__all__ = ["background", "body_or_foreground", "foreground", "lesion"]
+__all__ = ["background", "body_or_foreground", "check_normalised", "foreground", "lesion", "masks_of", "union"]
 
 
 def background(channel: NDArray[Any]) -> tuple[float, float]:
@@ -38,9 +40,29 @@ def body_or_foreground(scan: Scan) -> NDArray[np.bool_]:
 
 
 def lesion(scan: Scan) -> NDArray[np.bool_]:
-    """The union of the lesion masks; all false without any."""
+    """The union of the lesion masks; all false without any. Organs are no lesions."""
+    return union(scan, scan.lesions)
+
+
+def union(scan: Scan, masks: Iterable[str]) -> NDArray[np.bool_]:
+    """Voxels that some of the masks hold; all false without any."""
     found = np.zeros(scan.grid.shape, dtype=bool)
-    for name, mask in scan.masks.items():
-        if name != BODY:
-            found |= mask > 0
+    for name in masks:
+        np.logical_or(found, scan.masks[name], out=found)
     return found
+
+
+def masks_of(scan: Scan, part: str) -> tuple[str, ...]:
+    """The masks that make up a part: the one of that name, and its single findings (``nodule``: ``nodule-1``, …)."""
+    return tuple(name for name in scan.masks if part in (name, part_of(name)))
+
+
+def check_normalised(scan: Scan, channels: Iterable[str], step: str = "") -> None:
+    """Refuse a scan whose values are still the scanner's."""
+    for name in channels:
+        if name not in scan.intensity:
+            what = f"{scan.patient}: step {step}, channel {name}" if step else f"{scan.patient}: channel {name}"
+            remedy = "Add the step normalise to preprocessing.steps."
+            if step:
+                remedy = f"Put {step} after the step normalise or windows."
+            raise ScanError(describe(what, "values in [−1, 1]", "scanner values", remedy))

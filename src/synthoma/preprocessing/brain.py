@@ -109,6 +109,9 @@ def brain_mask(image: Image, head: Bool) -> Bool:
             # Towards the neck the brain only gets smaller; a tight limit keeps the orbits out.
             limit = max(0.2 * radius, 4 * unit) if direction > 0 else max(0.05 * radius, 3 * unit)
             found = _watershed(image[z], head[z], seed, _dilated(previous, limit), unit)
+            if direction > 0 and found.sum() > 1.05 * previous.sum() and _reaches_skin(found, head[z], unit):
+                # Near the vertex bone and scalp are cut so flatly that no dark ring is left between them and the brain.
+                found = _watershed(image[z], head[z], seed, _dilated(previous, unit), unit)
             compact = _opened(found, 0.3 * _radius(found)).sum() > 0.6 * found.sum()
             if found.sum() < 0.06 * brain[first].sum() or not compact:
                 break
@@ -153,6 +156,12 @@ def _watershed(image: Image, head: Bool, seed: Bool, allowed: Bool, unit: float)
     basin = _pieces(_opened(basin, min(8 * unit, 0.35 * _radius(seed))), at_least=0.08)
     closed: Bool = binary_fill_holes(_eroded(_dilated(basin, 4 * unit), 4 * unit))
     return closed
+
+
+def _reaches_skin(found: Bool, head: Bool, unit: float) -> bool:
+    """Whether much of the outline lies where skin and bone must be."""
+    edge = found & ~_eroded(found, 1)
+    return bool((edge & ~_eroded(head, 5 * unit)).sum() > 0.3 * edge.sum())
 
 
 def _slices_within(head: Bool, low: float, high: float) -> range:

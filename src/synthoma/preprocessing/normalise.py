@@ -12,7 +12,7 @@ from synthoma.errors import ScanError, describe
 from synthoma.preprocessing.step import StepOptions
 from synthoma.records import BODY, Scan
 
-__all__ = ["Normalise"]
+__all__ = ["CLIPPED_WORTH_A_NOTE", "Normalise", "chained", "to_unit_range"]
 
 
 CLIPPED_WORTH_A_NOTE = 0.01
@@ -59,17 +59,16 @@ class Normalise(StepOptions):
         Raises:
             ScanError: the body is empty, a channel is constant in it, or a value is not finite.
         """
-        body = scan.masks[BODY] > 0 if BODY in scan.masks else np.ones(scan.grid.shape, dtype=bool)
-        if not body.any():
+        body = scan.masks[BODY] > 0 if BODY in scan.masks else None
+        if body is not None and not body.any():
             raise ScanError(describe(f"{scan.patient}: step normalise", "a body mask with voxels", "an empty one"))
         channels, intensity, notes = {}, dict(scan.intensity), []
         for name, channel in scan.channels.items():
-            inside = channel[body]
+            inside = channel.ravel() if body is None else channel[body]
             low, high = self._window(inside, f"{scan.patient}: step normalise, channel {name}")
             below, above = float((inside < low).mean()), float((inside > high).mean())
-            mapped = np.clip((channel - low) * (2 / (high - low)) - 1, -1, 1).astype(np.float32)
-            channels[name] = mapped if self.keep_outside else np.where(body, mapped, np.float32(-1))
-            intensity[name] = _chained(scan.intensity.get(name), low, high)
+            channels[name] = to_unit_range(channel, low, high, None if self.keep_outside else body)
+            intensity[name] = chained(scan.intensity.get(name), low, high)
             if max(below, above) > CLIPPED_WORTH_A_NOTE:
                 notes.append(f"{name}: {100 * below:.2f} % of the body clipped below, {100 * above:.2f} % above")
         return scan.with_(channels=channels, intensity=intensity, notes=(*scan.notes, *notes))
@@ -77,25 +76,39 @@ class Normalise(StepOptions):
     def _window(self, inside: NDArray[np.float32], what: str) -> tuple[float, float]:
         if not np.isfinite(inside).all():
             raise ScanError(describe(what, "finite values", "NaN or infinity", "Repair the file or leave it out."))
-        values = inside.astype(np.float64)
-        if values.min() == values.max():
-            raise ScanError(describe(what, "intensities that vary", f"the constant {values.min():g}"))
+        least, most = inside.min(), inside.max()
+        if least == most:
+            raise ScanError(describe(what, "intensities that vary", f"the constant {least:g}"))
         if self.window is not None:
             return self.window
         if self.method == "percentiles":
-            low, high = np.percentile(values, [self.low_percent, self.high_percent])
+            low, high = map(float, np.percentile(inside, [self.low_percent, self.high_percent]))
         elif self.method == "median-iqr":
-            first, middle, third = np.percentile(values, [25, 50, 75])
+            first, middle, third = map(float, np.percentile(inside, [25, 50, 75]))
             low, high = middle - self.width * (third - first), middle + self.width * (third - first)
         else:
-            low, high = values.mean() - self.width * values.std(), values.mean() + self.width * values.std()
+            mean, deviation = float(inside.mean(dtype=np.float64)), float(inside.std(dtype=np.float64))
+            low, high = mean - self.width * deviation, mean + self.width * deviation
         if not high > low:
             remedy = "Nearly all of the body has one value; try method 'zscore'."
             raise ScanError(describe(what, f"a window by {self.method}", f"{low:g} to {high:g}", remedy))
-        return float(low), float(high)
+        return low, high
 
 
-def _chained(before: tuple[float, float] | None, low: float, high: float) -> tuple[float, float]:
+def to_unit_range(
+    channel: NDArray[np.float32], low: float, high: float, body: NDArray[np.bool_] | None
+) -> NDArray[np.float32]:
+    """``channel`` with ``low`` at −1 and ``high`` at +1, clipped; outside of ``body``, where there is one, −1."""
+    mapped: NDArray[np.float32] = channel - np.float32(low)
+    mapped *= np.float32(2 / (high - low))
+    mapped -= np.float32(1)
+    np.clip(mapped, -1, 1, out=mapped)
+    if body is not None:
+        np.copyto(mapped, np.float32(-1), where=~body)
+    return mapped
+
+
+def chained(before: tuple[float, float] | None, low: float, high: float) -> tuple[float, float]:
     """The window in the scanner's values, also if the scan was mapped once before."""
     if before is None:
         return low, high

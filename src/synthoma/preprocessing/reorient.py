@@ -12,7 +12,7 @@ from pydantic import field_validator
 from synthoma.preprocessing.step import StepOptions
 from synthoma.records import Grid, Scan
 
-__all__ = ["Reorient"]
+__all__ = ["Reorient", "turned_to"]
 
 _AXES = ("LR", "PA", "IS")
 
@@ -35,20 +35,28 @@ class Reorient(StepOptions):
         """The same voxels at the same world positions, their indices in another order."""
         if not scan.grid.known:
             return scan
-        order, flips = _moves(scan.grid, self.to)
-        if order == (0, 1, 2) and not any(flips):
+        turned = turned_to(scan, self.to)
+        if turned is scan:
             return scan
+        note = f"reoriented from {scan.grid.orientation} to {self.to}"
+        return turned.with_(notes=(*scan.notes, note))
 
-        def turn(array: NDArray[Any]) -> NDArray[Any]:
-            turned = np.transpose(array, order)
-            return np.ascontiguousarray(turned[tuple(slice(None, None, -1) if flip else slice(None) for flip in flips)])
 
-        return scan.with_(
-            channels={name: turn(array) for name, array in scan.channels.items()},
-            masks={name: turn(array) for name, array in scan.masks.items()},
-            grid=_turned(scan.grid, order, flips),
-            notes=(*scan.notes, f"reoriented from {scan.grid.orientation} to {self.to}"),
-        )
+def turned_to(scan: Scan, to: str) -> Scan:
+    """The scan with its axes in the wanted order and direction, by what its grid says, known or not."""
+    order, flips = _moves(scan.grid, to)
+    if order == (0, 1, 2) and not any(flips):
+        return scan
+
+    def turn(array: NDArray[Any]) -> NDArray[Any]:
+        turned = np.transpose(array, order)
+        return np.ascontiguousarray(turned[tuple(slice(None, None, -1) if flip else slice(None) for flip in flips)])
+
+    return scan.with_(
+        channels={name: turn(array) for name, array in scan.channels.items()},
+        masks={name: turn(array) for name, array in scan.masks.items()},
+        grid=_turned(scan.grid, order, flips),
+    )
 
 
 def _world_axis(code: str) -> int:
@@ -84,4 +92,5 @@ def _turned(grid: Grid, order: tuple[int, int, int], flips: tuple[bool, bool, bo
         (spacing[0], spacing[1], spacing[2]),
         (float(origin[0]), float(origin[1]), float(origin[2])),
         tuple(direction),
+        grid.known,
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,10 +10,13 @@ from pydantic import Field, model_validator
 
 from synthoma.errors import ScanError, describe
 from synthoma.preprocessing.background import background
+from synthoma.preprocessing.resampling import resampled_grid, sampled, soft_to_mask
 from synthoma.preprocessing.step import StepOptions
-from synthoma.records import BODY, Grid, Scan
+from synthoma.records import BODY, Scan
 
 __all__ = ["Resize"]
+
+Vector = NDArray[np.float64]
 
 
 class Resize(StepOptions):
@@ -53,21 +56,20 @@ class Resize(StepOptions):
         step = np.ones(2) if self.crop == "centre" else self._step(np.asarray(scan.grid.spacing_mm[1:]), extent)
         start = centre - (self.size - 1) / 2 * step
         start = np.where(step == 1, np.floor(start), start)  # at scale 1 pixels are copied, not interpolated
+        start, step = np.array([0.0, *start]), np.array([1.0, *step])  # slices stay where they are
+        shape = (scan.grid.shape[0], self.size, self.size)
         vanished: dict[str, int] = {}
-        masks = {name: self._mask(name, mask, start, step, vanished) for name, mask in scan.masks.items()}
+        masks = {name: _resized(name, mask, shape, start, step, vanished) for name, mask in scan.masks.items()}
         why = "outside the cut" if self.crop == "centre" else "too small for the new pixels"
         notes = [f"{name}: {why} in {n} slices" for name, n in vanished.items()]
         return scan.with_(
-            channels={
-                name: self._channel(channel, start, step, -1.0 if name in scan.intensity else background(channel)[0])
-                for name, channel in scan.channels.items()
-            },
+            channels={name: self._channel(scan, name, shape, start, step) for name in scan.channels},
             masks=masks,
-            grid=_resampled(scan.grid, self.size, start, step),
+            grid=resampled_grid(scan.grid, shape, start, step),
             notes=(*scan.notes, *notes),
         )
 
-    def _step(self, spacing: NDArray[np.float64], extent: NDArray[np.float64]) -> NDArray[np.float64]:
+    def _step(self, spacing: Vector, extent: Vector) -> Vector:
         """Source pixels a new pixel, along y and x."""
         new_spacing = float((extent * spacing).max()) / self.size
         if not self.enlarge:
@@ -75,7 +77,7 @@ class Resize(StepOptions):
         step = new_spacing / spacing
         return np.where(np.isclose(step, 1, rtol=1e-9, atol=0), 1.0, step)
 
-    def _box(self, scan: Scan) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def _box(self, scan: Scan) -> tuple[Vector, Vector]:
         """Centre and extent (y, x) of what is kept, in source pixels."""
         last = np.array(scan.grid.shape[1:]) - 1
         low, high = np.zeros(2), last.astype(np.float64)
@@ -91,71 +93,27 @@ class Resize(StepOptions):
         return (low + high) / 2, high - low + 1
 
     def _channel(
-        self, channel: NDArray[np.float32], start: NDArray[np.float64], step: NDArray[np.float64], outside: float
+        self, scan: Scan, name: str, shape: tuple[int, int, int], start: Vector, step: Vector
     ) -> NDArray[np.float32]:
-        order: Literal[1, 3] = 3 if self.interpolation == "cubic" else 1
-        result = _sampled(channel, self.size, start, step, order, outside)
+        channel = scan.channels[name]
+        outside = -1.0 if name in scan.intensity else background(channel)[0]
+        result = sampled(channel, shape, start, step, 3 if self.interpolation == "cubic" else 1, outside)
         # Cubic curves overshoot: no value may leave the range that was there.
-        return np.clip(result, min(outside, channel.min()), max(outside, channel.max())).astype(np.float32)
-
-    def _mask(
-        self,
-        name: str,
-        mask: NDArray[np.uint8],
-        start: NDArray[np.float64],
-        step: NDArray[np.float64],
-        vanished: dict[str, int],
-    ) -> NDArray[np.uint8]:
-        soft = _sampled(mask.astype(np.float32), self.size, start, step, 1, 0.0)
-        result = soft >= 0.5
-        for z in np.flatnonzero(mask.any(axis=(1, 2)) & ~result.any(axis=(1, 2))):
-            vanished[name] = vanished.get(name, 0) + 1
-            if soft[z].max() > 0:
-                result[z].flat[int(np.argmax(soft[z]))] = True
-        return result.astype(np.uint8)
+        return np.clip(result, min(outside, channel.min()), max(outside, channel.max()), out=result)
 
 
-def _sampled(
-    array: NDArray[Any],
-    size: int,
-    start: NDArray[np.float64],
-    step: NDArray[np.float64],
-    order: Literal[1, 3],
-    outside: float,
-) -> NDArray[np.float32]:
-    """New pixel j of each slice is the source at ``start + j · step``; ``outside`` beyond the source."""
-    from scipy.ndimage import affine_transform, gaussian_filter
-
-    if (step == 1).all():
-        return _cut(array, size, start, outside)
-    sigma = np.maximum((step - 1) / 2, 0)
-    result = np.empty((len(array), size, size), dtype=np.float32)
-    for z, slice_ in enumerate(array):
-        smooth = gaussian_filter(slice_, sigma, mode="nearest") if sigma.any() else slice_
-        result[z] = affine_transform(
-            smooth, step, start, (size, size), order=order, mode="grid-constant", cval=float(outside)
-        )
+def _resized(
+    name: str,
+    mask: NDArray[np.uint8],
+    shape: tuple[int, int, int],
+    start: Vector,
+    step: Vector,
+    vanished: dict[str, int],
+) -> NDArray[np.uint8]:
+    soft = sampled(mask, shape, start, step, 1, 0.0)
+    result = soft_to_mask(soft)
+    for z in np.flatnonzero(mask.any(axis=(1, 2)) & ~result.any(axis=(1, 2))):
+        vanished[name] = vanished.get(name, 0) + 1
+        if soft[z].max() > 0:
+            result[z].flat[int(np.argmax(soft[z]))] = 1
     return result
-
-
-def _cut(array: NDArray[Any], size: int, start: NDArray[np.float64], outside: float) -> NDArray[np.float32]:
-    """``size`` × ``size`` source pixels from ``start`` (whole numbers) on, each as it is; ``outside`` beyond."""
-    result = np.full((len(array), size, size), outside, dtype=np.float32)
-    first = start.astype(int)
-    low, high = np.maximum(first, 0), np.minimum(first + size, array.shape[1:])
-    (y, x), (y_end, x_end) = low - first, high - first
-    result[:, y:y_end, x:x_end] = array[:, low[0] : high[0], low[1] : high[1]]
-    return result
-
-
-def _resampled(grid: Grid, size: int, start: NDArray[np.float64], step: NDArray[np.float64]) -> Grid:
-    origin = np.asarray(grid.origin_mm)
-    for axis in (1, 2):
-        origin = origin + np.asarray(grid.direction[axis]) * grid.spacing_mm[axis] * start[axis - 1]
-    return Grid(
-        (grid.shape[0], size, size),
-        (grid.spacing_mm[0], float(grid.spacing_mm[1] * step[0]), float(grid.spacing_mm[2] * step[1])),
-        (float(origin[0]), float(origin[1]), float(origin[2])),
-        grid.direction,
-        grid.known,
-    )

@@ -3,24 +3,46 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BeforeValidator, Field
+from pydantic import AfterValidator, Field
 
 from synthoma.errors import ScanError, describe
 from synthoma.options import Options
-from synthoma.preprocessing.background import lesion
+from synthoma.preprocessing.background import check_normalised, lesion, masks_of, union
+from synthoma.preprocessing.step import odd
 from synthoma.records import BODY, TUMOUR, TUMOUR_FREE, UNLABELLED, Samples, Scan
 
-__all__ = ["Sampling", "SliceSampling", "VolumeSampling", "sample_slices", "sample_volume"]
+__all__ = [
+    "SliceSampling",
+    "Stack",
+    "VolumeSampling",
+    "body_of",
+    "part_masks",
+    "sample_slices",
+    "sample_volume",
+    "samples_of",
+    "stacked_names",
+]
+
+Bool = NDArray[np.bool_]
+Stack = Annotated[int, Field(ge=1, le=15), AfterValidator(odd)]
+"""How many neighbouring slices a sample has as channels, its own in the middle."""
 
 
 class SliceSampling(Options):
-    """Which axial slices (axis 0) are kept and how they are labelled. Nothing is random."""
+    """Which slices are kept and how they are labelled. Nothing is random."""
 
     kind: Literal["slices"] = "slices"
+    axis: Literal["axial", "coronal", "sagittal"] = "axial"
+    """``axial``: along axis 0, as the steps left it. The others turn the scan before the step ``resize``, as one looks
+    at such slices: head up, the patient's left on the right, or the nose on the left."""
+    stack: Stack = 1
+    """2.5D: ``3`` gives each channel its neighbours, ``ct@-1``, ``ct``, ``ct@+1``, one slice before and after."""
+    stack_edges: Literal["clamp", "drop"] = "clamp"
+    """Beyond the first and last slice: ``clamp`` repeats it, ``drop`` leaves out samples without all neighbours."""
     min_body_fraction: float = Field(default=0.05, ge=0, le=1)
     """Least share of the frame that the body fills."""
     max_blank_fraction: float = Field(default=0.25, ge=0, le=1)
@@ -30,8 +52,10 @@ class SliceSampling(Options):
     ``tumour-free``."""
     small_lesion: Literal["drop", "tumour"] = "drop"
     """What to do with slices whose lesion is smaller than that."""
-    label: Literal["lesion", "scan"] = "lesion"
-    """``lesion``: from the masks (from the scan, when it has no masks but a label). ``scan``: the source's label."""
+    label: Literal["lesion", "scan", "finding"] = "lesion"
+    """``lesion``: from the masks (from the scan, when it has no masks but a label). ``scan``: the source's label.
+    ``finding``: the label of the single finding that the slice cuts; slices that cut findings of two labels, or lesions
+    without a label only, are dropped and counted, those that cut none are ``tumour-free``."""
     per_patient: int | None = Field(default=None, ge=1)
     """At most this many slices a patient, evenly spaced, with the patient's own share of tumour slices."""
 
@@ -45,14 +69,6 @@ class VolumeSampling(Options):
     but a label). ``scan``: the source's label."""
 
 
-def _slices_unless_named(settings: Any) -> Any:
-    return {"kind": "slices", **settings} if isinstance(settings, dict) else settings
-
-
-Sampling = Annotated[SliceSampling | VolumeSampling, Field(discriminator="kind"), BeforeValidator(_slices_unless_named)]
-"""Slices or volumes, by ``kind``; slices where none is named."""
-
-
 def sample_slices(scan: Scan, sampling: SliceSampling, channels: tuple[str, ...], parts: tuple[str, ...]) -> Samples:
     """The chosen slices as images in [−1, 1] and masks, ``body`` first, then the ``parts`` of the lesion.
 
@@ -61,10 +77,10 @@ def sample_slices(scan: Scan, sampling: SliceSampling, channels: tuple[str, ...]
     Raises:
         ScanError: the scan is not normalised, lacks a channel, has no label, or no slice is left.
     """
-    _check_normalised(scan, channels)
-    body = scan.masks[BODY] > 0 if BODY in scan.masks else np.ones(scan.grid.shape, dtype=bool)
+    check_normalised(scan, channels)
+    body = body_of(scan)
     usable = _usable(scan, body, sampling, channels)
-    labels = _labels(scan, body, sampling)
+    labels, notes = _labels(scan, body, usable, sampling)
     chosen = [int(z) for z in np.flatnonzero(usable) if labels[z]]
     if not chosen:
         found = (
@@ -77,15 +93,22 @@ def sample_slices(scan: Scan, sampling: SliceSampling, channels: tuple[str, ...]
         raise ScanError(describe(f"{scan.patient}: sampling", "at least one slice", found, remedy))
     if sampling.per_patient is not None:
         chosen = _thinned(chosen, labels, sampling.per_patient)
-    return _samples(
+    reach, last = sampling.stack // 2, len(body) - 1
+    images = [
+        scan.channels[name][np.clip(np.add(chosen, offset), 0, last)]
+        for name in channels
+        for offset in range(-reach, reach + 1)
+    ]
+    return samples_of(
         scan,
-        images=np.stack([scan.channels[name][chosen] for name in channels], axis=1),
-        masks=np.stack([mask[chosen] for mask in _masks(scan, body, parts)], axis=1),
-        channels=channels,
+        images=np.stack(images, axis=1),
+        masks=np.stack([mask[chosen] for mask in part_masks(scan, body, parts)], axis=1),
+        channels=stacked_names(channels, sampling.stack),
         parts=parts,
         slices=chosen,
         labels=[labels[z] for z in chosen],
         spacing_mm=scan.grid.spacing_mm[1:],
+        notes=notes,
     )
 
 
@@ -97,16 +120,16 @@ def sample_volume(scan: Scan, sampling: VolumeSampling, channels: tuple[str, ...
     Raises:
         ScanError: the scan is not normalised, lacks a channel, has no label, or its body is empty.
     """
-    _check_normalised(scan, channels)
-    body = scan.masks[BODY] > 0 if BODY in scan.masks else np.ones(scan.grid.shape, dtype=bool)
+    check_normalised(scan, channels)
+    body = body_of(scan)
     if not body.any():
         raise ScanError(describe(f"{scan.patient}: sampling", "a body mask with voxels", "an empty one"))
     label = _scans_label(scan, sampling) or (TUMOUR if lesion(scan).any() else TUMOUR_FREE)
-    return _samples(
+    return samples_of(
         scan,
         images=np.stack([scan.channels[name] for name in channels])[None],
-        masks=np.stack(_masks(scan, body, parts))[None],
-        channels=channels,
+        masks=np.stack(part_masks(scan, body, parts))[None],
+        channels=tuple((name, name) for name in channels),
         parts=parts,
         slices=[0],
         labels=[label],
@@ -114,49 +137,57 @@ def sample_volume(scan: Scan, sampling: VolumeSampling, channels: tuple[str, ...
     )
 
 
-def _check_normalised(scan: Scan, channels: tuple[str, ...]) -> None:
-    for name in channels:
-        if name not in scan.intensity:
-            remedy = "Add the step normalise to preprocessing.steps."
-            raise ScanError(describe(f"{scan.patient}: channel {name}", "values in [−1, 1]", "scanner values", remedy))
+def body_of(scan: Scan) -> Bool:
+    """The body mask; the whole frame where there is none."""
+    return scan.masks[BODY] > 0 if BODY in scan.masks else np.ones(scan.grid.shape, dtype=bool)
 
 
-def _masks(scan: Scan, body: NDArray[np.bool_], parts: tuple[str, ...]) -> list[NDArray[np.uint8]]:
-    empty = np.zeros(scan.grid.shape, dtype=np.uint8)
-    return [body.astype(np.uint8), *(scan.masks.get(part, empty) for part in parts)]
+def part_masks(scan: Scan, body: Bool, parts: tuple[str, ...]) -> list[NDArray[np.uint8]]:
+    """``body`` and the parts, each the union of its single findings; zero where the scan has none."""
+    return [body.view(np.uint8), *(union(scan, masks_of(scan, part)).view(np.uint8) for part in parts)]
 
 
-def _samples(
+def stacked_names(channels: tuple[str, ...], stack: int) -> tuple[tuple[str, str], ...]:
+    """Name of each channel of the samples, and the scan's channel it is of: ``ct@-1`` of ``ct``."""
+    reach = stack // 2
+    return tuple(
+        (f"{name}@{offset:+d}" if offset else name, name) for name in channels for offset in range(-reach, reach + 1)
+    )
+
+
+def samples_of(
     scan: Scan,
     *,
     images: NDArray[np.float32],
     masks: NDArray[np.uint8],
-    channels: tuple[str, ...],
+    channels: tuple[tuple[str, str], ...],
     parts: tuple[str, ...],
     slices: Sequence[int],
     labels: Sequence[str],
     spacing_mm: tuple[float, ...],
+    names: Sequence[str] = (),
+    notes: Sequence[str] = (),
 ) -> Samples:
-    """Images and masks with what the scan says of them."""
+    """Images and masks with what the scan says of them; ``channels`` as :func:`stacked_names` gives them."""
     return Samples(
         images=images,
         masks=masks,
-        channels=channels,
+        channels=tuple(name for name, _ in channels),
         mask_names=(BODY, *parts),
         slices=tuple(slices),
         labels=tuple(labels),
         patient=scan.patient,
         site=scan.site,
         spacing_mm=spacing_mm if scan.grid.known else None,
-        intensity={name: scan.intensity[name] for name in channels},
+        intensity={name: scan.intensity[source] for name, source in channels},
         unit=scan.unit,
         modality=scan.modality,
+        names=tuple(names),
+        notes=tuple(notes),
     )
 
 
-def _usable(
-    scan: Scan, body: NDArray[np.bool_], sampling: SliceSampling, channels: tuple[str, ...]
-) -> NDArray[np.bool_]:
+def _usable(scan: Scan, body: Bool, sampling: SliceSampling, channels: tuple[str, ...]) -> Bool:
     """Slices with enough body, in which every channel shows something."""
     area = body.sum(axis=(1, 2))
     usable = (area > 0) & (area >= sampling.min_body_fraction * body[0].size)
@@ -165,17 +196,44 @@ def _usable(
     for name in channels:
         blank = ((scan.channels[name] <= -1) & body).sum(axis=(1, 2))
         usable &= blank <= most * area
+    reach = sampling.stack // 2
+    if reach and sampling.stack_edges == "drop":
+        usable[:reach] = usable[-reach:] = False
     return np.asarray(usable)
 
 
-def _labels(scan: Scan, body: NDArray[np.bool_], sampling: SliceSampling) -> list[str]:
-    """The class of every slice; an empty text where it is to be dropped."""
-    same = _scans_label(scan, sampling)
+def _labels(scan: Scan, body: Bool, usable: Bool, sampling: SliceSampling) -> tuple[list[str], list[str]]:
+    """The class of every slice, an empty text where it is to be dropped; and what there is to say of those."""
+    same = "" if sampling.label == "finding" else _scans_label(scan, sampling)
     if same:
-        return [same] * len(body)
+        return [same] * len(body), []
     share = lesion(scan).sum(axis=(1, 2)) / np.maximum(body.sum(axis=(1, 2)), 1)
     unclear = TUMOUR if sampling.small_lesion == "tumour" else ""
-    return [TUMOUR_FREE if part == 0 else TUMOUR if part >= sampling.min_lesion_fraction else unclear for part in share]
+    labels = [
+        TUMOUR_FREE if part == 0 else TUMOUR if part >= sampling.min_lesion_fraction else unclear for part in share
+    ]
+    return _findings_labels(scan, labels, usable) if sampling.label == "finding" else (labels, [])
+
+
+def _findings_labels(scan: Scan, labels: list[str], usable: Bool) -> tuple[list[str], list[str]]:
+    """``tumour`` replaced by the label of the findings that the slice cuts; empty where that is none or several."""
+    cut: list[set[str]] = [set() for _ in labels]
+    for name, label in scan.labels.items():
+        if name in scan.masks:
+            for z in np.flatnonzero(scan.masks[name].any(axis=(1, 2))):
+                cut[z].add(label)
+    found = [
+        label if label != TUMOUR else next(iter(some)) if len(some) == 1 else ""
+        for label, some in zip(labels, cut, strict=True)
+    ]
+    lost = [z for z in np.flatnonzero(usable) if labels[z] == TUMOUR and not found[z]]
+    several = sum(len(cut[z]) > 1 for z in lost)
+    notes = []
+    if several:
+        notes.append(f"{several} slices dropped: they cut findings of different labels")
+    if len(lost) > several:
+        notes.append(f"{len(lost) - several} slices dropped: the lesions that they cut have no label")
+    return found, notes
 
 
 def _scans_label(scan: Scan, sampling: SliceSampling | VolumeSampling) -> str:
@@ -183,16 +241,15 @@ def _scans_label(scan: Scan, sampling: SliceSampling | VolumeSampling) -> str:
     if sampling.label == "scan" and not scan.label:
         remedy = "Give the source a label column, or set sampling.label to 'lesion'."
         raise ScanError(describe(f"{scan.patient}: sampling", "a label from the source", "none", remedy))
-    masked = any(name != BODY for name in scan.masks)
-    return "" if sampling.label == "lesion" and masked else scan.label or UNLABELLED
+    return "" if sampling.label == "lesion" and scan.lesions else scan.label or UNLABELLED
 
 
 def _thinned(chosen: list[int], labels: list[str], at_most: int) -> list[int]:
     """Evenly spaced slices of each class, in the classes' proportion; each class keeps one where there is room."""
     if len(chosen) <= at_most:
         return chosen
-    first = [z for z in chosen if labels[z] == TUMOUR]
-    second = [z for z in chosen if labels[z] != TUMOUR]
+    first = [z for z in chosen if labels[z] != TUMOUR_FREE]
+    second = [z for z in chosen if labels[z] == TUMOUR_FREE]
     take = round(at_most * len(first) / len(chosen))
     if first and second and at_most > 1:
         take = min(max(take, 1), at_most - 1)

@@ -6,10 +6,12 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field, model_validator
 
 from synthoma.errors import ScanError, describe
 from synthoma.preprocessing.background import background, foreground, lesion
 from synthoma.preprocessing.brain import brain_mask, head_mask, rim_contrast, tissue_image
+from synthoma.preprocessing.brain_programs import brain_by_program
 from synthoma.preprocessing.step import StepOptions
 from synthoma.records import BODY, Grid, Scan
 
@@ -21,34 +23,53 @@ Bool = NDArray[np.bool_]
 class SkullStrip(StepOptions):
     """Make the mask ``body``. A scan that is stripped already keeps every intensity, bit for bit.
 
-    The brain extraction is a watershed in thick axial slices (:mod:`synthoma.preprocessing.brain`). It is good above
-    the eyes and approximate at the skull base. Lesion voxels always belong to the body.
+    The built-in brain extraction is a watershed in thick axial slices (:mod:`synthoma.preprocessing.brain`). It is good
+    above the eyes and approximate at the skull base. HD-BET and SynthStrip are better there; they are run where the
+    user has them and asks for them (:mod:`synthoma.preprocessing.brain_programs`), never unasked: what a recipe gives
+    must not depend on what else is installed. Lesion voxels always belong to the body.
     """
 
     step: Literal["skull_strip"] = "skull_strip"
     extent: Literal["auto", "brain", "head"] = "auto"
     """``auto``: the brain, found only if the scan is not stripped yet. ``brain``: find it in any case. ``head``: all of
     the head, skull and scalp included."""
+    method: Literal["auto", "builtin", "hd-bet", "synthstrip"] = "auto"
+    """``auto``: a stripped scan is kept, another one stripped by the built-in. The others strip in any case:
+    ``builtin``, or the program ``hd-bet`` or ``mri_synthstrip``, which must be on the PATH."""
+    device: Literal["cpu", "cuda"] = "cpu"
+    """Where a program computes."""
+    time_limit_s: float = Field(default=1800.0, gt=0)
+    """Seconds after which a program is ended and the scan left out."""
     keep_outside: bool = False
     """Keep the intensities outside the body instead of setting them to the background."""
+
+    @model_validator(mode="after")
+    def _programs_find_brains(self) -> SkullStrip:
+        if self.extent == "head" and self.method not in ("auto", "builtin"):
+            raise ValueError(f"extent 'head': expected method auto or builtin, found {self.method}, which finds brains")
+        return self
 
     def __call__(self, scan: Scan) -> Scan:
         """The scan with a mask ``body`` of 0 and 1. A body mask that came with the scan is used as it is.
 
         Raises:
-            ScanError: the scan is no MR or picture, or no brain or head is found.
+            ScanError: the scan is no MR or picture, no brain or head is found, or the program fails.
+            MissingPartError: the program is not there.
         """
         if BODY in scan.masks:
             return self._with_body(scan, scan.masks[BODY] > 0, "the body mask of the source is used")
         if scan.modality == "CT":
             what = f"{scan.patient}: step skull_strip"
-            raise ScanError(describe(what, "an MR scan", "CT", "Set the step's modality to MR, or leave it out."))
-        if self.extent != "brain" and is_stripped(scan):
+            raise ScanError(describe(what, "an MR scan", "CT", "Set the step's modality to MR, or take body_mask."))
+        if self.extent != "brain" and self.method == "auto" and is_stripped(scan):
             body = _filled(foreground(scan) | lesion(scan))
             return scan.with_(
                 masks={BODY: body.astype(np.uint8), **scan.masks},
                 notes=(*scan.notes, "already stripped (constant background, no skull): intensities left alone"),
             )
+        if self.method in ("hd-bet", "synthstrip"):
+            body = brain_by_program(scan, self.method, device=self.device, time_limit_s=self.time_limit_s)
+            return self._with_body(scan, body, f"brain found by {self.method}")
         image = tissue_image(scan)
         head = head_mask(image)
         body = head if self.extent == "head" else brain_mask(image, head)

@@ -6,7 +6,14 @@ from typing import Literal
 
 from synthoma.options import Options
 
-__all__ = ["StepOptions"]
+__all__ = ["StepOptions", "odd"]
+
+
+def odd(size: int) -> int:
+    """A number of voxels with one in the middle."""
+    if size % 2 == 0:
+        raise ValueError(f"expected an odd number, found {size}")
+    return size
 
 
 class StepOptions(Options):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,8 +10,9 @@ from pydantic import BeforeValidator, Field
 
 from synthoma.errors import ScanError, describe
 from synthoma.preprocessing.background import background
+from synthoma.preprocessing.resampling import resampled_grid, sampled, soft_to_mask
 from synthoma.preprocessing.step import StepOptions
-from synthoma.records import BODY, Grid, Scan
+from synthoma.records import BODY, Scan
 
 __all__ = ["ResizeVolume"]
 
@@ -56,8 +57,8 @@ class ResizeVolume(StepOptions):
         notes: list[str] = []
         masks = {}
         for name, mask in scan.masks.items():
-            soft = _sampled(mask.astype(np.float32), self.size, start, step, 1, 0.0)
-            masks[name] = (soft >= 0.5).astype(np.uint8)
+            soft = sampled(mask, self.size, start, step, 1, 0.0)
+            masks[name] = soft_to_mask(soft)
             if soft.max() > 0 and not masks[name].any():
                 masks[name].flat[int(np.argmax(soft))] = 1
                 notes.append(f"{name}: too small for the new voxels")
@@ -67,7 +68,7 @@ class ResizeVolume(StepOptions):
                 for name, channel in scan.channels.items()
             },
             masks=masks,
-            grid=_resampled(scan.grid, self.size, start, step),
+            grid=resampled_grid(scan.grid, self.size, start, step),
             notes=(*scan.notes, *notes),
         )
 
@@ -96,33 +97,6 @@ class ResizeVolume(StepOptions):
         normalised: bool,
     ) -> NDArray[np.float32]:
         outside = -1.0 if normalised else background(channel)[0]
-        result = _sampled(channel, self.size, start, step, 3 if self.interpolation == "cubic" else 1, outside)
+        result = sampled(channel, self.size, start, step, 3 if self.interpolation == "cubic" else 1, outside)
         # Cubic curves overshoot: no value may leave the range that was there.
-        return np.clip(result, min(outside, channel.min()), max(outside, channel.max())).astype(np.float32)
-
-
-def _sampled(
-    array: NDArray[Any],
-    shape: tuple[int, int, int],
-    start: NDArray[np.float64],
-    step: NDArray[np.float64],
-    order: Literal[1, 3],
-    outside: float,
-) -> NDArray[np.float32]:
-    """New voxel j is the source at ``start + j · step``; ``outside`` beyond the source."""
-    from scipy.ndimage import affine_transform, gaussian_filter
-
-    sigma = np.maximum((step - 1) / 2, 0)
-    smooth = gaussian_filter(array, sigma, mode="nearest") if sigma.any() else array
-    return np.asarray(
-        affine_transform(
-            smooth, step, start, shape, output=np.float32, order=order, mode="grid-constant", cval=float(outside)
-        )
-    )
-
-
-def _resampled(grid: Grid, shape: tuple[int, int, int], start: NDArray[np.float64], step: NDArray[np.float64]) -> Grid:
-    spacing = np.asarray(grid.spacing_mm)
-    origin = np.asarray(grid.origin_mm) + (start * spacing) @ np.asarray(grid.direction)
-    z, y, x = (float(length) for length in spacing * step)
-    return Grid(shape, (z, y, x), (float(origin[0]), float(origin[1]), float(origin[2])), grid.direction, grid.known)
+        return np.clip(result, min(outside, channel.min()), max(outside, channel.max()), out=result)
