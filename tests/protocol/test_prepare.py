@@ -146,3 +146,19 @@ def test_strict_refuses_what_was_left_out_by_its_name(
     shutil.copy(tree / "BraTS2021_00000" / "BraTS2021_00000_seg.nii.gz", tree / "extra" / "other_seg.nii.gz")
     with pytest.raises(ScanError, match="other: expected a case that can be used, found only a segmentation"):
         prepare(BratsData(path=tree), options, None, tmp_path / "x.cohort", strict=True)
+
+
+def test_each_file_is_read_once(
+    tree: Path, options: PreprocessingOptions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, counts = Path.read_bytes, dict[str, int]()
+
+    def counting(path: Path) -> bytes:
+        counts[path.name] = counts.get(path.name, 0) + 1
+        return whole(path)
+
+    monkeypatch.setattr(Path, "read_bytes", counting)
+    prepare(BratsData(path=tree), options, None, tmp_path / "x.cohort")
+    read = {name: count for name, count in counts.items() if name.endswith(".nii.gz")}
+    assert len(read) >= 18
+    assert set(read.values()) == {1}

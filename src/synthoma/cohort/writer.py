@@ -63,6 +63,7 @@ def create_cohort(
     with new_folder(Path(path), overwrite=overwrite) as folder:
         with (folder / IMAGES).open("w+b") as images, (folder / MASKS).open("w+b") as masks:
             writer = CohortWriter(
+                folder,
                 images,
                 masks,
                 channels=tuple(channels),
@@ -99,6 +100,7 @@ class CohortWriter:
 
     def __init__(
         self,
+        folder: Path,
         images: IO[bytes],
         masks: IO[bytes],
         *,
@@ -107,6 +109,8 @@ class CohortWriter:
         shape: tuple[int, ...],
         dtype: str,
     ) -> None:
+        self.folder = folder
+        """Where the cohort grows, for further files that shall lie in it; it takes its name when complete."""
         self.channels, self.mask_names, self.shape = channels, mask_names, shape
         self.lineages: dict[str, Lineage] = {}
         self.notes: list[str] = []

@@ -2,47 +2,24 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from synthoma.cohort import PatientSummary, SplitOptions, assign_splits, create_cohort
-from synthoma.errors import CohortError, ScanError, describe
-from synthoma.preprocessing import PreprocessingOptions, preprocess, sample
-from synthoma.records import BODY, Grid, Lineage, Samples, SourceFile
-from synthoma.scans import (
-    BratsData,
-    Case,
-    DataOptions,
-    FolderData,
-    ImagesData,
-    LidcNodulesData,
-    NiftiData,
-    SeveralData,
-    TcgaLggData,
-    brats,
-    find,
-    lidc_nodules,
-    read,
-    tcga_lgg,
-)
+from synthoma.cohort import CohortWriter, PatientSummary, SplitOptions, assign_splits, create_cohort
+from synthoma.errors import CohortError, MissingPartError, ScanError, describe
+from synthoma.preprocessing import PreprocessingOptions
+from synthoma.protocol.prepare_cases import Prepared, Work, prepare_cases, quiet, without_paths
+from synthoma.protocol.rejections import left_out, rejection
+from synthoma.records import Lineage, Samples
+from synthoma.report.qc import QualityControl
+from synthoma.report.qc_case import Rejected
+from synthoma.scans import FOLDER_SOURCES, Case, DataOptions, SeveralData, find
 from synthoma.storage import check_new, text_sha256
 
 __all__ = ["prepare"]
 
-
-@dataclass(frozen=True)
-class _Prepared:
-    """One case: its samples, or the reason why there are none."""
-
-    case: Case
-    samples: Samples | None = None
-    source: tuple[SourceFile, ...] = ()
-    grids: Mapping[str, Grid] = field(default_factory=dict)
-    notes: tuple[str, ...] = ()
-    reason: str = ""
+Say = Callable[[str], None]
 
 
 def prepare(
@@ -53,83 +30,134 @@ def prepare(
     *,
     overwrite: bool = False,
     strict: bool = False,
-    workers: int = 1,
+    workers: int | None = 1,
+    cache: Path | None = None,
+    debug: Say | None = None,
 ) -> Path:
     """Read, preprocess, sample and split the scans of a folder into the real cohort ``out``.
 
-    Memory holds one patient (a worker) at a time. A case that cannot be read or used is left out, and the cohort's
-    notes say why; with ``strict`` it is an error. Where ``preprocessing`` names no channels, the cohort has those that
-    at least half of the cases have, and where it names no parts of the lesion, all that the source has. Of several
-    sources it is what they share.
+    Memory holds one patient (a worker) at a time. A case that cannot be read or used is left out; the cohort's notes,
+    ``rejected.csv`` and ``qc.html`` in its folder say why. With ``strict`` it is an error. Where ``preprocessing``
+    names no channels, the cohort has those that at least half of the cases have, and where it names no parts of the
+    lesion, all that the source has. Of several sources it is what they share.
 
     Args:
         split: how patients are divided; ``None`` leaves the columns ``split`` and ``fold`` empty. The default number of
             folds gives way to none where the patients are fewer; a number that was asked for does not.
-        workers: processes that work on patients side by side; the result does not depend on it.
+        workers: processes that work on patients side by side, on which the result does not depend; ``None``: as many as
+            there are cores, memory and work for.
+        cache: a folder that keeps scans between steps, so that the next call begins where its settings differ.
+        debug: told where an exception came from that nobody foresaw.
 
     Raises:
         ScanError: no case can be used, or (``strict``) one cannot; several sources share no channel or no lesion mask.
+        MissingPartError: a step, or all cases, need a package or program that is not there.
         CohortError: too few patients to split.
         OutputError: ``out`` exists and ``overwrite`` is false.
         LeakError: one image belongs to two patients.
+        ProcessError: a worker was killed.
     """
     check_new(out, overwrite=overwrite)  # before minutes of work
-    _quiet()
+    quiet()
     found = find(data)
-    if strict and found.left_out:
-        first_out = found.left_out[0]
-        raise ScanError(describe(first_out.name, "a case that can be used", first_out.reason))
+    quality = QualityControl(split.seed if split else 0)
+    for out_ in found.left_out:
+        quality.reject(left_out(out_, data))
+        if strict:
+            raise ScanError(describe(out_.name, "a case that can be used", out_.reason, out_.remedy))
     preprocessing = _complete(preprocessing, data, found.cases)
-    results = _progress(_prepared(data, preprocessing, found.cases, workers), len(found.cases))
-    left_out = [f"left out {out_.name}: {out_.reason}" for out_ in found.left_out]
-    waiting: list[_Prepared] = []
-    for result in results:
-        waiting.append(result)
-        if result.samples is not None:
-            break
+    cases = prepare_cases(found.cases, Work(data, preprocessing, cache), workers, out.parent)
+    results = _progress(cases, len(found.cases))
+    waiting = _until_usable(results)
     if not waiting or waiting[-1].samples is None:
-        reasons = "; ".join(f"{result.case.name}: {result.reason}" for result in waiting[:3])
-        raise ScanError(describe(_where(data), "at least one case that can be used", f"none ({reasons})"))
-    first = waiting[-1].samples
+        raise _nothing_usable(data, waiting)
     files: list[str] = []
-    with create_cohort(
-        out,
-        channels=first.channels,
-        mask_names=first.mask_names,
-        shape=first.images.shape[2:],
-        notes=[*found.notes, *left_out],
-        overwrite=overwrite,
-    ) as writer:
+    with create_cohort(out, **_layout(waiting[-1].samples), notes=found.notes, overwrite=overwrite) as writer:
+        for entry in quality.rejected:
+            writer.note(f"left out {entry.name}: {entry.reason}")
         for result in _chain(waiting, results):
-            case = result.case
-            if result.samples is None:
-                if strict:
-                    raise ScanError(result.reason)
-                writer.note(f"left out {case.name}: {result.reason}")
-                continue
-            writer.add(result.samples, ids=_ids(case, result.samples), scan=case.name, grids=result.grids)
-            files += [file.sha256 for file in result.source]
-            for note in result.notes:
-                writer.note(f"{case.name}: {note}")
+            rejected = _add(writer, result, data, quality)
+            if rejected is None:
+                files += [file.sha256 for file in result.source]
+            else:
+                _leave_out(rejected, result.trace, writer, quality, strict=strict, debug=debug)
+            del result  # memory for the next
         if split is not None:
             if len(split.shares) <= len(writer.patients) < split.folds and "folds" not in split.model_fields_set:
                 writer.notes.insert(0, f"no folds: {len(writer.patients)} patients are too few for {split.folds}")
                 split = split.model_copy(update={"folds": 0})
             writer.set_splits(_split(writer.patients, split, [n for n in writer.notes if n.startswith("left out")]))
+        settings = {
+            "data": without_paths(data),
+            "preprocessing": preprocessing.model_dump(mode="json"),
+            "split": split.model_dump(mode="json") if split else None,
+        }
         writer.set_lineage(
             Lineage.of(
                 "prepare",
                 parents=[text_sha256("\n".join(sorted(files)))],
-                recipe={
-                    "data": _without_paths(data),
-                    "preprocessing": preprocessing.model_dump(mode="json"),
-                    "split": split.model_dump(mode="json") if split else None,
-                },
+                recipe=settings,
                 seed=split.seed if split else 0,
                 patients_seen=writer.patients,
             )
         )
+        quality.write(writer.folder, out.name, len(writer.patients), _without_secrets(settings))
     return out
+
+
+def _without_secrets(settings: Any) -> Any:
+    """Settings as they may be shown: what pseudonyms are made with stays with the user."""
+    if isinstance(settings, Mapping):
+        return {name: _without_secrets(value) for name, value in settings.items() if name != "salt"}
+    return settings
+
+
+def _until_usable(results: Iterator[Prepared]) -> list[Prepared]:
+    """The results up to the first that has samples."""
+    waiting: list[Prepared] = []
+    for result in results:
+        waiting.append(result)
+        if result.samples is not None:
+            break
+    return waiting
+
+
+def _nothing_usable(data: DataOptions, results: list[Prepared]) -> ScanError | MissingPartError:
+    rejected = [result.rejected for result in results if result.rejected is not None]
+    reasons = "; ".join(f"{one.name}: {one.reason}" for one in rejected[:3])
+    kind = MissingPartError if results and all(result.missing_part for result in results) else ScanError
+    remedy = rejected[0].remedy if len({one.remedy for one in rejected}) == 1 else ""
+    return kind(describe(_where(data), "at least one case that can be used", f"none ({reasons})", remedy))
+
+
+def _layout(samples: Samples) -> dict[str, Any]:
+    return {"channels": samples.channels, "mask_names": samples.mask_names, "shape": samples.images.shape[2:]}
+
+
+def _add(writer: CohortWriter, result: Prepared, data: DataOptions, quality: QualityControl) -> Rejected | None:
+    """Add a case to the cohort and to what is shown of it, or say why it cannot be."""
+    if result.samples is None or result.quality is None:
+        return result.rejected
+    case = result.case
+    try:
+        writer.add(result.samples, ids=_ids(case, result.samples), scan=case.name, grids=result.grids)
+    except CohortError as error:  # its samples do not fit those of the cases before
+        return rejection(case, data, str(error))
+    for note in result.quality.notes:
+        writer.note(f"{case.name}: {note}")
+    quality.add(result.quality)
+    return None
+
+
+def _leave_out(
+    rejected: Rejected, trace: str, writer: CohortWriter, quality: QualityControl, *, strict: bool, debug: Say | None
+) -> None:
+    if trace and debug is not None:
+        debug(trace)
+    if strict:
+        raise ScanError(f"{rejected.name}: {rejected.reason}\n{rejected.remedy}")
+    writer.note(f"left out {rejected.name}: {rejected.reason}")
+    quality.reject(rejected)
 
 
 def _split(
@@ -149,7 +177,8 @@ def _complete(preprocessing: PreprocessingOptions, data: DataOptions, cases: tup
     """``preprocessing`` with its channels and parts of the lesion spelled out, the same for every case."""
     sources = data.parts if isinstance(data, SeveralData) else {"": data}
     contents = {
-        part: _contents(source, tuple(case for case in cases if case.part == part)) for part, source in sources.items()
+        part: FOLDER_SOURCES[source.source].contents(source, tuple(case for case in cases if case.part == part))
+        for part, source in sources.items()
     }
     channels, masks = preprocessing.channels, preprocessing.lesion_masks
     if not channels:
@@ -170,88 +199,38 @@ def _shared(setting: str, names: Mapping[str, tuple[str, ...]]) -> tuple[str, ..
     return shared
 
 
-def _contents(data: FolderData, cases: tuple[Case, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The channels and the parts of the lesion that a source may have, as far as names of files tell."""
-    roles = dict.fromkeys(role.rpartition("/")[0] or role for case in cases for role in case.files)
-    match data:
-        case BratsData():
-            return brats.CHANNELS, tuple(brats.LABELS["2021"].values()) if "seg" in roles else ()
-        case TcgaLggData():
-            return tcga_lgg.CHANNELS, ("lesion",)
-        case NiftiData():
-            return tuple(data.channels), tuple(name for name in data.masks if name in roles and name != BODY)
-        case LidcNodulesData():
-            return lidc_nodules.CHANNELS, lidc_nodules.MASKS
-        case ImagesData():
-            if "arrays" in roles:
-                return tuple(data.arrays) or (data.channel,), tuple(data.mask_arrays)
-            return tuple(role for role in roles if role != "mask"), (data.mask,) if "mask" in roles else ()
-
-
 def _where(data: DataOptions) -> str:
     sources = data.parts.values() if isinstance(data, SeveralData) else (data,)
     return ", ".join(str(source.path) for source in sources)
 
 
-def _without_paths(data: DataOptions) -> dict[str, Any]:
-    """The settings of the data, wherever they lie."""
-    content = data.model_dump(mode="json")
-    for block in (content, *content.get("parts", {}).values()):
-        block.pop("path", None)
-    return content
-
-
-def _quiet() -> None:
-    """NiBabel tells on stderr which fields of a header it mended, a line a file: nothing that a user could act on."""
-    logging.getLogger("nibabel.global").setLevel(logging.CRITICAL)
-
-
-def _prepared(
-    data: DataOptions, preprocessing: PreprocessingOptions, cases: tuple[Case, ...], workers: int
-) -> Iterator[_Prepared]:
-    """Each case in order, never more of them in memory than there are workers."""
-    if workers == 1:
-        for case in cases:
-            yield _one(case, data, preprocessing)
-        return
-    from joblib import Parallel, delayed
-
-    parallel = Parallel(n_jobs=workers, return_as="generator", pre_dispatch=workers)
-    yield from parallel(delayed(_one)(case, data, preprocessing) for case in cases)
-
-
-def _one(case: Case, data: DataOptions, preprocessing: PreprocessingOptions) -> _Prepared:
-    try:
-        scan = read(case, data)
-        prepared = preprocess(scan, preprocessing)
-        grids = {"as_read": scan.grid, "prepared": prepared.grid}
-        return _Prepared(case, sample(prepared, preprocessing), scan.source, grids, prepared.notes)
-    except ScanError as error:
-        return _Prepared(case, reason=str(error).splitlines()[0].removeprefix(f"{case.patient}: "))
-
-
-def _chain(waiting: list[_Prepared], rest: Iterator[_Prepared]) -> Iterator[_Prepared]:
+def _chain(waiting: list[Prepared], rest: Iterator[Prepared]) -> Iterator[Prepared]:
     while waiting:
         yield waiting.pop(0)
     yield from rest
 
 
 def _ids(case: Case, samples: Samples) -> list[str]:
-    """``patient/slice``; two scans of one patient are told apart by the name of the case."""
+    """``patient/slice``, or the samples' own names; two scans of one patient are told apart by the name of the case."""
     patient = samples.patient
     prefix = "" if case.name == patient else case.name.replace("/", "_").replace(";", "_") + "-"
-    return [f"{patient}/{prefix}{index:04d}" for index in samples.slices]
+    return [f"{patient}/{prefix}{name}" for name in samples.names or [f"{index:04d}" for index in samples.slices]]
 
 
-def _progress(results: Iterator[_Prepared], total: int) -> Iterator[_Prepared]:
+def _progress(results: Iterator[Prepared], total: int) -> Iterator[Prepared]:
+    """The results, with a bar on a terminal; none is held longer than the caller holds it."""
     from rich.console import Console
-    from rich.progress import track
+    from rich.progress import Progress
 
     console = Console(stderr=True)
     if not console.is_terminal:
         return results
 
-    def tracked() -> Iterator[Any]:
-        yield from track(results, "preparing", total, console=console)
+    def tracked() -> Iterator[Prepared]:
+        with Progress(console=console) as bar:
+            task = bar.add_task("preparing", total=total)
+            for _ in range(total):
+                yield next(results)
+                bar.advance(task)
 
     return tracked()
