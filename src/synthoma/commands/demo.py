@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated, Literal
 
 import typer
 
@@ -10,10 +11,20 @@ from synthoma.commands.arguments import Out, Overwrite, Set
 
 __all__ = ["demo"]
 
+Anatomy = Literal["brain", "lung", "liver"]
 
-def demo(out: Out = Path("demo"), settings: Set = None, overwrite: Overwrite = False) -> None:
-    """The whole path on phantom brains, in minutes. Run again, it goes on where it stopped."""
+
+def demo(
+    out: Out = Path("demo"),
+    anatomy: Annotated[Anatomy, typer.Option("--anatomy", help="What is scanned.")] = "brain",
+    settings: Set = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """The whole path on phantoms, in minutes: MR of the brain, CT of the chest or the liver.
+
+    Run again, it goes on where it stopped.
+    """
     from synthoma.verbs import demo
 
-    path = demo(out, settings=settings or (), overwrite=overwrite, say=typer.echo)
+    path = demo(out, anatomy=anatomy, settings=settings or (), overwrite=overwrite, say=typer.echo)
     typer.echo(f"The report: {path}")

@@ -76,7 +76,7 @@ def _speed() -> list[str]:
     import torch
 
     from synthoma.gans import GANS, Engine, Examples, Layout
-    from synthoma.phantoms import BrainPhantomOptions
+    from synthoma.phantoms import PhantomOptions
     from synthoma.preprocessing import Resize, SliceSampling
     from synthoma.recipes import load_recipe
     from synthoma.training.hardware import device_for
@@ -93,7 +93,7 @@ def _speed() -> list[str]:
     examples, engine = Examples(images, masks, torch.zeros(batch, dtype=torch.int64, device=device)), Engine(device)
     matmul = _seconds(lambda: a @ a)
     step = _seconds(lambda: gan.step([examples], engine))
-    patients = recipe.data.patients if isinstance(recipe.data, BrainPhantomOptions) else 0
+    patients = recipe.data.patients if isinstance(recipe.data, PhantomOptions) else 0
     sampling = recipe.preprocessing.sampling
     a_patient = (sampling.per_patient or 0) if isinstance(sampling, SliceSampling) else 1
     samples = round(patients * recipe.split.train) * a_patient

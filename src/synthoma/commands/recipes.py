@@ -44,7 +44,9 @@ def show(
 
 def _open_paths(data: Any, key: str = "data") -> list[str]:
     """A change for every folder that a recipe does not name."""
-    if not isinstance(data, dict) or data.get("source") == "phantom-brain":
+    from synthoma.phantoms import PHANTOM_SOURCES
+
+    if not isinstance(data, dict) or data.get("source") in PHANTOM_SOURCES:
         return []
     if data.get("source") == "several":
         parts = data.get("parts")
