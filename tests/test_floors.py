@@ -14,7 +14,7 @@ SOURCE = Path(__file__).resolve().parents[1] / "src" / "synthoma"
 FLOORS = (
     {"errors", "seeding", "options", "storage", "similarity", "records", "networks"},
     {"scans", "phantoms", "preprocessing", "cohort", "gans"},
-    {"training", "generation", "evaluation", "report", "exports"},
+    {"training", "generation", "evaluation", "report", "exports", "study"},
     {"recipes"},
     {"protocol"},
     {"verbs"},

@@ -30,7 +30,7 @@ HEAVY = (
 )
 VERBS = (
     "demo", "prepare", "info", "train", "generate", "evaluate", "export", "run", "report", "doctor", "recipes",
-    "weights",
+    "weights", "study",
 )  # fmt: skip
 
 

@@ -19,6 +19,7 @@ from synthoma.commands import (
     recipes,
     report,
     run,
+    study,
     train,
     weights,
 )
@@ -51,6 +52,7 @@ for verb in (
     app.command()(verb)
 app.add_typer(recipes.app, name="recipes")
 app.add_typer(weights.app, name="weights")
+app.add_typer(study.app, name="study")
 
 
 def _version(asked: bool) -> None:
@@ -74,7 +76,8 @@ def main(arguments: list[str] | None = None) -> None:
     given = (sys.argv[1:] if arguments is None else arguments) or ["--help"]
     debug = "--debug" in given or os.environ.get("SYNTHOMA_DEBUG", "") not in ("", "0")
     try:
-        code = app([text for text in given if text != "--debug"], prog_name="synthoma", standalone_mode=False)
+        words = [text for text in given if text != "--debug"]
+        code = app(words, prog_name="synthoma", standalone_mode=False, obj=debug)
     except BrokenPipeError:  # the reader of a pipe, such as head, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
