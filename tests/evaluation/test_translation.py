@@ -13,6 +13,7 @@ from synthoma.evaluation.comparisons import comparisons
 from synthoma.evaluation.distances import frechet_distance
 from synthoma.evaluation.distribution import evaluate_distribution
 from synthoma.evaluation.features import Features
+from synthoma.evaluation.options import ARMS
 from synthoma.evaluation.similarity import evaluate_similarity
 from synthoma.evaluation.structure import evaluate_structure
 from synthoma.evaluation.utility import augmentation, evaluate_utility
@@ -160,7 +161,7 @@ def test_images_from_noise_go_through_every_family(real, draw):
         found.find("checkerboard-index", arm="untrained").value
         > 2 * found.find("checkerboard-index", arm="sample").value
     )
-    assert [m.arm for m in found.measurements if m.name == "auc"] == ["real", "real+synthetic", "synthetic"]
+    assert [m.arm for m in found.measurements if m.name == "auc"] == list(ARMS)
     assert not [m for m in found.measurements if m.arm.startswith("source")]
     assert tuple(found.families) == tuple(METRICS)
     assert {m.name for m in found.measurements} <= set(found.definitions)

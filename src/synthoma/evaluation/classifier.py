@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,12 +15,13 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from synthoma.cohort.augment import AugmentOptions, augment, draw_augmentation
 from synthoma.evaluation.features import Features, torch_device
 from synthoma.evaluation.options import ClassifierOptions
 from synthoma.evaluation.statistics import spread_over_patients
-from synthoma.networks.features import batch_for_network
 from synthoma.records import Cohort
 from synthoma.seeding import child_seed, generator
+from synthoma.storage import file_sha256
 
 __all__ = [
     "METRICS_OF_CLASSIFIER",
@@ -27,14 +29,18 @@ __all__ = [
     "Trained",
     "auc",
     "classification_metrics",
+    "drawn",
     "joined",
     "labelled",
+    "taken",
     "train_classifier",
 ]
 
 Float = NDArray[np.float64]
 Give = Callable[[int, NDArray[np.intp]], Tensor]
 """(0, 1, 2 for train, validation, test; rows) → the network's input for those samples."""
+LIGHT = AugmentOptions(rotate_deg=5, scale=0.05, shift=0.03, gamma=0.1, contrast=0.1)
+"""What a network whose every weight learns is shown, unless told otherwise: it soon knows them by heart."""
 
 
 @dataclass(frozen=True)
@@ -52,24 +58,39 @@ class Trained:
     """Probabilities of the positive class on the test images, and how training went."""
 
     probability: Float
+    """½ is the threshold, whichever way it was chosen."""
     steps: list[int]
     validation_loss: list[float]
     best_step: int
+    threshold: float
+    """The network's own probability that ½ stands for."""
+    method: str
+    """Network, hash of its weights, training, selection and threshold."""
 
 
 def labelled(
     cohort: Cohort, rows: NDArray[np.intp], channels: tuple[str, ...], positive: NDArray[np.bool_], most: int, seed: int
 ) -> Labelled:
     """At most ``most`` of the samples ``rows``, drawn evenly over their patients; ``positive`` is of all samples."""
-    rows = rows[spread_over_patients(cohort.table["patient"][rows], most, seed, "utility")]
+    rows = drawn(cohort, rows, most, seed)
     order = [cohort.channels.index(name) for name in channels]
     images: NDArray[Any] = np.asarray(cohort.images[rows])[:, order]
     return Labelled(images, np.asarray(positive)[rows], cohort.table["patient"][rows])
 
 
+def drawn(cohort: Cohort, rows: NDArray[np.intp], most: int, seed: int) -> NDArray[np.intp]:
+    """The samples that :func:`labelled` takes."""
+    return rows[spread_over_patients(cohort.table["patient"][rows], most, seed, "utility")]
+
+
 def joined(parts: Sequence[Labelled]) -> Labelled:
     """One set from several."""
     return Labelled(*(np.concatenate([getattr(p, name) for p in parts]) for name in ("images", "positive", "patients")))
+
+
+def taken(part: Labelled, rows: NDArray[np.intp]) -> Labelled:
+    """Some of the images, in the order of ``rows``."""
+    return Labelled(part.images[rows], part.positive[rows], part.patients[rows])
 
 
 def train_classifier(
@@ -87,15 +108,16 @@ def train_classifier(
         if part.positive.all() or not part.positive.any():
             raise ValueError("a classifier needs images of both classes to train on and to be selected by")
     parts = (train, validation, test)
+    method = _method(options, features)  # before the seed: the first look at a network's weights draws random numbers
     whole = options.trainable == "all"
     device = torch_device(features.device if whole else "cpu")  # the head alone is one small layer
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):  # new weights, dropped paths
         torch.manual_seed(child_seed(seed, "classifier weights"))
         if whole:
-            return _fit(*_whole(parts, device), parts, options, seed, device)
+            return _fit(*_whole(parts, options, seed, device), method, parts, options, seed, device)
         network, give = _head(parts, features)
         with _one_thread():
-            return _fit(network, give, parts, options, seed, device)
+            return _fit(network, give, method, parts, options, seed, device)
 
 
 @contextmanager
@@ -110,7 +132,7 @@ def _one_thread() -> Iterator[None]:
 
 
 def _fit(
-    network: nn.Module, give: Give,
+    network: nn.Module, give: Give, method: str,
     parts: tuple[Labelled, Labelled, Labelled], options: ClassifierOptions, seed: int, device: torch.device,
 ) -> Trained:  # fmt: skip
     """The loop."""
@@ -141,8 +163,43 @@ def _fit(
     network.load_state_dict(best)
     from scipy.special import expit
 
-    probability = np.asarray(expit(_logits(network, give, 2, len(test.positive))))
-    return Trained(probability, steps, losses, best_step)
+    cut = 0.0
+    if options.threshold == "validation":
+        cut = _best_cut(validation.positive, _logits(network, give, 1, len(validation.positive)))
+    probability = np.asarray(expit(_logits(network, give, 2, len(test.positive)) - cut))
+    return Trained(probability, steps, losses, best_step, float(expit(cut)), method)
+
+
+def _method(options: ClassifierOptions, features: Features) -> str:
+    """Network, weights, training, selection and threshold, in words."""
+    network, shown = features.description, ""
+    if options.network == "resnet50":
+        file = options.weights
+        start = f"weights {file_sha256(file)[:16]}" if isinstance(file, Path) else "untrained at the start"
+        network = f"resnet50 ({start})"
+    if options.trainable == "all":
+        changes = (LIGHT if options.augment is None else options.augment).model_dump(exclude_defaults=True)
+        named = ", ".join(f"{name} {value:g}" for name, value in changes.items())
+        shown = f", images changed at random ({named})" if named else ", images as they are"
+    cut = "best balanced accuracy on validation patients" if options.threshold == "validation" else "0.5"
+    return (
+        f"{network}, trainable: {options.trainable}{shown}; AdamW, {options.steps} steps, batch {options.batch}, "
+        f"classes balanced, lowest validation loss; threshold {cut}"
+    )
+
+
+def _best_cut(positive: NDArray[np.bool_], logits: Float) -> float:
+    """The logit that, with all from it on called positive, has the highest balanced accuracy; of equals that next to 0.
+
+    Candidates are 0 and the middles between neighbouring logits.
+    """
+    known = np.unique(logits)
+    cuts = np.concatenate([[0.0], (known[1:] + known[:-1]) / 2])
+    sides = (np.sort(logits[positive]), np.sort(logits[~positive]))
+    below = [np.searchsorted(side, cuts, side="left") / len(side) for side in sides]
+    balanced = np.round((1 - below[0] + below[1]) / 2, 12)
+    best = cuts[balanced == balanced.max()]
+    return float(best[np.argmin(np.abs(best))])
 
 
 def _copy(network: nn.Module) -> dict[str, Tensor]:
@@ -170,31 +227,32 @@ def _head(parts: tuple[Labelled, Labelled, Labelled], features: Features) -> tup
     return layer, lambda part, rows: inputs[part][torch.from_numpy(rows)]
 
 
-def _whole(parts: tuple[Labelled, Labelled, Labelled], device: torch.device) -> tuple[nn.Module, Give]:
-    """EfficientNet-Lite0 from its ImageNet weights, every weight trained; one channel is shown three times."""
-    from synthoma.networks.pretrained import efficientnet_lite0
+def _whole(
+    parts: tuple[Labelled, Labelled, Labelled], options: ClassifierOptions, seed: int, device: torch.device
+) -> tuple[nn.Module, Give]:
+    """A network to train as a whole, and what it is shown."""
+    from synthoma.networks.classifiers import FineTunedLite0, NormalisedResNet50
+    from synthoma.networks.pretrained import efficientnet_lite0, resnet50
+    from synthoma.networks.resnet50 import ResNet50
 
     channels = parts[0].images.shape[1]
-    network = _FineTuned(efficientnet_lite0()[0], channels)
+    if options.network == "efficientnet-lite0":
+        network: nn.Module = FineTunedLite0(efficientnet_lite0()[0], channels)
+    elif isinstance(options.weights, Path):
+        network = NormalisedResNet50(resnet50(options.weights, channels, 1)[0])
+    else:
+        network = NormalisedResNet50(ResNet50(channels, 1))
+    changes = LIGHT if options.augment is None else options.augment
+    random = generator(seed, "classifier augmentation")
 
     def give(part: int, rows: NDArray[np.intp]) -> Tensor:
-        images = np.clip(np.asarray(parts[part].images[rows], dtype=np.float32), -1, 1)
-        return torch.from_numpy(images).to(device)
+        images = torch.from_numpy(np.clip(np.asarray(parts[part].images[rows], dtype=np.float32), -1, 1))
+        if part == 0:
+            drawn = [draw_augmentation(changes, random) for _ in range(len(rows))]
+            images, _ = augment(images, torch.zeros_like(images[:, :1]), drawn, changes)
+        return images.to(device)
 
     return network, give
-
-
-class _FineTuned(nn.Module):
-    """Features of every channel, mean over space, and a new linear layer on all of them."""
-
-    def __init__(self, base: nn.Module, channels: int) -> None:
-        super().__init__()
-        self.base = base
-        self.last = nn.Linear(1280 * channels, 1)
-
-    def forward(self, images: Tensor) -> Tensor:
-        maps = self.base.extract_features(batch_for_network(images.flatten(0, 1)))  # type: ignore[operator]
-        return self.last(maps.mean(dim=(2, 3)).reshape(len(images), -1))  # type: ignore[no-any-return]
 
 
 METRICS_OF_CLASSIFIER = (

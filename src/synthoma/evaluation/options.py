@@ -2,25 +2,41 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from pathlib import Path
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
-from synthoma.errors import did_you_mean
+from synthoma.cohort.augment import AugmentOptions
+from synthoma.errors import MissingPartError, describe, did_you_mean
 from synthoma.options import Options
 
-__all__ = ["FAMILIES", "ClassifierOptions", "EvaluationOptions"]
+__all__ = ["ARMS", "FAMILIES", "ClassifierOptions", "EvaluationOptions", "UtilityOptions"]
 
-FAMILIES = ("similarity", "distribution", "structure", "recognition", "utility")
+FAMILIES = ("similarity", "distribution", "structure", "recognition", "utility", "privacy")
+
+
+ARMS = ("real", "real+duplicates", "real+classical", "real+synthetic", "synthetic")
+"""What the classifier of the utility family may be trained on."""
 
 
 class ClassifierOptions(Options):
     """The classifier of the utility and recognition families: trained alike for every arm and question."""
 
-    network: Literal["efficientnet-lite0"] = "efficientnet-lite0"
-    """EfficientNet-Lite0 with its embedded ImageNet weights."""
+    network: Literal["efficientnet-lite0", "resnet50"] = "efficientnet-lite0"
+    """EfficientNet-Lite0 with its embedded ImageNet weights, or ResNet-50, whose weights are the user's."""
+    weights: Path | Literal["none"] | None = None
+    """``resnet50`` only: a file of its ImageNet weights in torchvision's layout (``synthoma weights list``), or
+    ``none`` for a network that starts untrained."""
     trainable: Literal["head", "all"] = "head"
-    """``head``: the network is frozen and a linear layer learns on its features; ``all``: every weight is trained."""
+    """``head``: the network is frozen and a linear layer learns on its features (EfficientNet-Lite0 only); ``all``:
+    every weight is trained."""
+    augment: AugmentOptions | None = None
+    """``trainable: all`` only: random changes of every training image of every arm, each time it is shown. Left out:
+    turned by up to 5°, resized and shifted a little, gamma and contrast ±10 %; ``none`` shows them as they are."""
+    threshold: Literal["validation", "half"] = "validation"
+    """Where an image is called positive: ``validation``, the cut of the highest balanced accuracy on validation
+    patients (probabilities are shifted so that it lies at ½); ``half``, the network's own ½."""
     steps: int = Field(default=400, ge=1, le=1_000_000)
     """Optimiser steps, the same for every arm: more images must not mean more training."""
     batch: int = Field(default=32, ge=2, le=4096)
@@ -31,6 +47,67 @@ class ClassifierOptions(Options):
     """Of AdamW."""
     checks: int = Field(default=20, ge=1, le=1000)
     """How many times, at equal intervals, the validation loss is looked at; the weights of the lowest are kept."""
+
+    @model_validator(mode="after")
+    def _fitting(self) -> Self:
+        if self.network == "resnet50" and self.trainable == "head":
+            raise ValueError("resnet50 is trained as a whole: expected trainable: all, found head")
+        if self.network == "resnet50" and self.weights is None:
+            raise ValueError("resnet50 needs weights: a file of ImageNet weights, or none to start untrained")
+        if self.network != "resnet50" and self.weights is not None:
+            raise ValueError(f"{self.network} has its weights embedded: weights belong to network: resnet50")
+        if self.trainable == "head" and self.augment is not None:
+            raise ValueError("augment: a head on frozen features sees every image once; expected trainable: all")
+        return self
+
+    def check_weights(self) -> None:
+        """Refuse now what would fail after hours of training.
+
+        Raises:
+            MissingPartError: the file of weights is not there.
+        """
+        if isinstance(self.weights, Path) and not self.weights.is_file():
+            setting, expected = "evaluation.classifier.weights", "a file with torchvision's resnet50 weights"
+            remedy = f"Name yours with --set {setting}=FILE, or start untrained: --set {setting}=none"
+            raise MissingPartError(describe(setting, expected, f"nothing at {self.weights}", remedy))
+
+
+class UtilityOptions(Options):
+    """What the classifier is trained on, arm by arm. All arms take the same number of steps of the same batches."""
+
+    arms: tuple[str, ...] = ARMS
+    """``real`` always; ``real+duplicates`` (real images repeated) and ``real+classical`` (real images and changed
+    copies of them), each as many as ``real+synthetic``: what more images, and what old means, give by themselves."""
+    ratio: float | None = Field(default=None, gt=0, le=100)
+    """Synthetic images for each real one; left out, all that there are."""
+    ratio_curve: tuple[Annotated[float, Field(gt=0, le=100)], ...] = ()
+    """Further ratios that ``real+synthetic`` is trained at, such as [0.5, 1, 2]."""
+    learning_curve: tuple[Annotated[float, Field(gt=0, le=1)], ...] = ()
+    """Shares of the real training patients that ``real`` and ``real+synthetic`` are trained on too, such as
+    [0.25, 0.5, 1]."""
+    classical: AugmentOptions = AugmentOptions(
+        rotate_deg=10, scale=0.1, shift=0.05, gamma=0.2, contrast=0.1, brightness=0.05
+    )
+    """Changes of ``real+classical``. Flips are off: say where the anatomy allows them (``flip_left_right: true``)."""
+    margin: float = Field(default=0.02, gt=0, lt=1)
+    """Balanced accuracies that differ by less are called equal, if two one-sided tests show it: 0.02 is two points."""
+
+    @field_validator("arms")
+    @classmethod
+    def _known_arms(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        for name in names:
+            if name not in ARMS:
+                raise ValueError(f"unknown arm '{name}'. {did_you_mean(name, ARMS)}")
+        if "real" not in names or len(set(names)) != len(names):
+            raise ValueError(f"expected 'real' and others of {', '.join(ARMS)}, each once, found {list(names)}")
+        return tuple(name for name in ARMS if name in names)
+
+    @field_validator("ratio_curve", "learning_curve")
+    @classmethod
+    def _rising(cls, values: tuple[float, ...]) -> tuple[float, ...]:
+        if list(values) != sorted(set(values)):
+            raise ValueError(f"expected rising numbers, each once, found {list(values)}")
+        return values
 
 
 class EvaluationOptions(Options):
@@ -49,6 +126,7 @@ class EvaluationOptions(Options):
     jackknife_groups: int = Field(default=20, ge=3)
     """With more patients than this, the jackknife of distances leaves out groups of them instead of single ones."""
     classifier: ClassifierOptions = ClassifierOptions()
+    utility: UtilityOptions = UtilityOptions()
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where networks run; ``auto`` takes a CUDA device when there is one."""
 

@@ -167,11 +167,7 @@ def _ask(
     trained = train_classifier(train, validation, joined(sets), options.classifier, options.seed, features)
     ends = np.cumsum([len(part.positive) for part in sets])[:-1]
     called = [probability >= 0.5 for probability in np.split(trained.probability, ends)]
-    c = options.classifier
-    method = (
-        f"{features.description}, trainable: {c.trainable}; AdamW, {c.steps} steps, classes balanced, lowest loss on "
-        f"real validation patients; {len(train.positive)} real training images, threshold 0.5"
-    )
+    method = f"{trained.method} (cut at {trained.threshold:.3g}); {len(train.positive)} real training images"
     empty = Measurement("", None, None, None, 0, 0, "", "", "", "higher", method, question.text(real))
     found: list[Measurement] = []
     verdicts: list[Verdict] = []

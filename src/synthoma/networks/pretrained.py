@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from synthoma.errors import InputError, MissingPartError, describe
+from synthoma.networks.resnet50 import ResNet50
 from synthoma.storage import file_sha256
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "efficientnet_lite0",
     "embedded_lite0_path",
     "load_state",
+    "resnet50",
     "vgg19_features",
 ]
 
@@ -62,6 +64,13 @@ WEIGHTS: Mapping[str, WeightFile] = {
         "the perceptual loss of the study's recipe",
         "dcbb9e9d",
         "gan.perceptual.weights",
+    ),
+    "resnet50": WeightFile(
+        "resnet50",
+        "torchvision's resnet50 (conv1.weight … fc.bias, ImageNet; its first weights, IMAGENET1K_V1)",
+        "the study's classifier",
+        "0676ba61",
+        "evaluation.classifier.weights",
     ),
 }
 
@@ -163,4 +172,31 @@ def vgg19_features(path: Path) -> tuple[VGG19Features, str]:
             describe(path, f"the {len(own)} convolution weights of torchvision's vgg19", f"a difference at {wrong[0]}")
         )
     network.load_state_dict(state, strict=True)
+    return network.eval(), file_sha256(path)
+
+
+def resnet50(path: Path, channels: int, classes: int) -> tuple[ResNet50, str]:
+    """ResNet-50 with the user's ImageNet weights, loaded strictly, and the file's SHA-256.
+
+    The first layer is adapted to ``channels``: each gets the mean of the filters for red, green and blue, times
+    3 / ``channels``, so that equal channels are answered as a grey picture is. The last layer is new: ``classes``
+    outputs, random. Inputs are normalised by the mean of :data:`IMAGENET_MEAN` and of :data:`IMAGENET_STD`.
+
+    Raises:
+        InputError: the file is absent, damaged, or not exactly of torchvision's layout.
+    """
+    whole = ResNet50()
+    own, state = whole.state_dict(), load_state(path)
+    for name, value in own.items():  # files of before PyTorch 0.4.1 do not count batches; nothing reads the count
+        if name.endswith("num_batches_tracked"):
+            state.setdefault(name, torch.zeros_like(value))
+    wrong = sorted(set(own) ^ set(state)) or sorted(n for n in own if own[n].shape != state[n].shape)
+    if wrong:
+        raise InputError(
+            describe(path, f"the {len(own)} tensors of torchvision's resnet50", f"a difference at {wrong[0]}")
+        )
+    network = ResNet50(channels, classes)
+    fresh = {name: value for name, value in network.state_dict().items() if name.startswith("fc.")}
+    grey = state["conv1.weight"].mean(dim=1, keepdim=True) * (3 / channels)
+    network.load_state_dict({**state, "conv1.weight": grey.repeat(1, channels, 1, 1), **fresh}, strict=True)
     return network.eval(), file_sha256(path)
