@@ -1,26 +1,44 @@
-"""The documentation keeps its word: links lead somewhere, commands, settings and measurements exist."""
+"""The documentation keeps its word: links lead somewhere, commands, settings and measurements exist.
+
+The examples of DICOM and CT are run, on the phantoms that the page itself draws.
+"""
 
 from __future__ import annotations
 
+import json
+import os
 import re
 import shlex
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, get_args
 
+import nibabel as nib
+import numpy as np
 import pytest
 import typer
 from pydantic import BaseModel
+from typer.testing import CliRunner
 
 from synthoma.commands.app import app
 from synthoma.evaluation import distribution, recognition, similarity, structure, utility
 from synthoma.recipes import Recipe, read_recipe
+from synthoma.records import Scan
+from synthoma.scans import TciaLiverData, find, read
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 SETTING = re.compile(r"(?:data|preprocessing|split|gan|training|generation|evaluation|protocol)(?:\.[\w-]+)+")
+
+RUN = (
+    "dicom", "lidc", "tcia-liver", "ircadb", "decathlon", "nnunet", "lits",
+    "Time and memory", "CT", "Slices, patches, volumes",
+)  # fmt: skip
+"""Sections of ``data.md`` whose commands are run."""
 
 each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 
@@ -36,8 +54,13 @@ def prose(page: Path) -> str:
 
 
 def commands(page: Path) -> Iterator[list[str]]:
-    """The words of every ``synthoma …`` line of the shell blocks, redirections left off."""
-    for block in blocks(page, "bash"):
+    """The words of every ``synthoma …`` line of the shell blocks of a page."""
+    return commands_of(page.read_text(encoding="utf-8"))
+
+
+def commands_of(text: str) -> Iterator[list[str]]:
+    """The same of a text; redirections are left off."""
+    for block in (block for name, block in BLOCK.findall(text) if name == "bash"):
         for line in block.replace("\\\n", " ").splitlines():
             words = shlex.split(line.partition(" > ")[0], comments=True)
             if words[:1] == ["synthoma"]:
@@ -183,3 +206,99 @@ def test_every_measurement_is_explained() -> None:
     families = (similarity, distribution, structure, recognition, utility)
     names = {name for family in families for name in family.DEFINITIONS}
     assert not [name for name in sorted(names) if f"`{name}`" not in text]
+
+
+@pytest.fixture(scope="module")
+def phantoms(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder that the commands of ``data.md`` start from: the phantoms drawn by its own block, the abdomens in the
+    layouts of other sets too, and the settings that it keeps in files."""
+    folder = tmp_path_factory.mktemp("data")
+    page = ROOT / "docs" / "data.md"
+    (drawing,) = (text for text in blocks(page, "python") if "write_liver_phantom" in text)
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    subprocess.run([sys.executable, "-c", drawing], cwd=folder, env=environment, check=True, capture_output=True)
+    for text in blocks(page, "yaml"):
+        name = re.match(r"# ([\w-]+\.yaml)", text)
+        if name:
+            (folder / name[1]).write_text(text, encoding="utf-8")
+    options = TciaLiverData(path=folder / "abdomens")
+    for number, case in enumerate(find(options).cases):
+        scan = read(case, options)
+        _as_nifti(folder, scan, number)
+        _as_ircadb(folder / "3Dircadb1" / f"3Dircadb1.{number + 1}", scan, folder / "abdomens" / case.patient)
+    names: dict[str, Any] = {"labels": {"0": "background", "1": "liver", "2": "cancer"}, "modality": {"0": "CT"}}
+    (folder / "Task03_Liver" / "dataset.json").write_text(json.dumps(names))
+    names = {"labels": {"background": 0, "liver": [1, 2], "tumour": 2}, "channel_names": {"0": "CT"}}
+    (folder / "Dataset503_Liver" / "dataset.json").write_text(json.dumps(names | {"file_ending": ".nii.gz"}))
+    return folder
+
+
+def _tumour(scan: Scan) -> np.ndarray:
+    return np.asarray(np.any([scan.masks[name] for name in scan.lesions], axis=0))
+
+
+def _as_nifti(folder: Path, scan: Scan, number: int) -> None:
+    """A case in the layouts of LiTS, the Decathlon and nnU-Net."""
+    labels = np.where(_tumour(scan), 2, scan.masks["liver"]).astype(np.uint8)
+    for array, names in (
+        (
+            scan.channels["ct"].astype(np.int16),
+            (
+                f"LiTS/volume-{number}.nii",
+                f"Task03_Liver/imagesTr/liver_{number}.nii.gz",
+                f"Dataset503_Liver/imagesTr/liver_{number}_0000.nii.gz",
+            ),
+        ),
+        (
+            labels,
+            (
+                f"LiTS/segmentation-{number}.nii",
+                f"Task03_Liver/labelsTr/liver_{number}.nii.gz",
+                f"Dataset503_Liver/labelsTr/liver_{number}.nii.gz",
+            ),
+        ),
+    ):
+        for name in names:
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            nib.save(nib.Nifti1Image(array.T, scan.grid.affine), folder / name)
+
+
+def _as_ircadb(folder: Path, scan: Scan, files: Path) -> None:
+    """A case in the layout of 3D-IRCADb: its CT slices, and the masks as CT images with series of their own."""
+    import pydicom
+
+    slices = [pydicom.dcmread(path) for path in files.rglob("*.dcm")]
+    slices = sorted((one for one in slices if one.Modality == "CT"), key=lambda one: one.ImagePositionPatient[2])
+    masks = {"liver": scan.masks["liver"]} | ({"livertumor1": _tumour(scan)} if _tumour(scan).any() else {})
+    for k, one in enumerate(slices):
+        (folder / "PATIENT_DICOM").mkdir(parents=True, exist_ok=True)
+        one.save_as(folder / "PATIENT_DICOM" / f"image_{k}")
+        own = one.SOPInstanceUID, one.SeriesInstanceUID
+        one.RescaleIntercept = 0
+        for number, (name, mask) in enumerate(masks.items(), start=1):
+            one.SOPInstanceUID, one.SeriesInstanceUID = (f"{uid[:60]}.{number}" for uid in own)
+            one.file_meta.MediaStorageSOPInstanceUID = one.SOPInstanceUID
+            one.PixelData = (255 * mask[k].astype("<i2")).tobytes()
+            (folder / "MASKS_DICOM" / name).mkdir(parents=True, exist_ok=True)
+            one.save_as(folder / "MASKS_DICOM" / name / f"image_{k}")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("section", RUN)
+def test_the_examples_of_a_section_run(phantoms: Path, section: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(phantoms)
+    for words in section_commands(section):
+        done = CliRunner().invoke(app, words)
+        assert done.exit_code == 0, f"synthoma {shlex.join(words)}\n{done.output[-2000:]}\n{done.exception!r}"
+        cohort = Path(words[words.index("--out") + 1])
+        rejected = (cohort / "rejected.csv").read_text(encoding="utf-8").splitlines()[1:]
+        assert not rejected, f"synthoma {shlex.join(words)}: {rejected}"
+
+
+def section_commands(heading: str) -> list[list[str]]:
+    """The commands under a heading of ``data.md``."""
+    text = (ROOT / "docs" / "data.md").read_text(encoding="utf-8")
+    (body,) = re.findall(rf"^#+ {re.escape(heading)}\n(.*?)(?=^##+ |\Z)", text, re.MULTILINE | re.DOTALL)
+    found = list(commands_of(body))
+    assert found
+    return found

@@ -398,3 +398,10 @@ def test_the_real_folder_of_both_conventions(typed, shared_data, tmp_path):
     assert "  extra: only segmentations" in said.out
     assert "BraTS-MET-00110-000: no segmentation" in said.out
     assert "pixdim" not in said.err
+
+
+def test_the_help_names_every_source() -> None:
+    from synthoma.commands.prepare import SOURCES_HELP
+    from synthoma.scans import FOLDER_SOURCES
+
+    assert set(SOURCES_HELP.rstrip(".").replace(" or ", ", ").split(", ")) == set(FOLDER_SOURCES)

@@ -16,7 +16,7 @@ from synthoma.records import BODY, Grid, Samples, Scan
 from synthoma.report.qc import CASES, EXTREME, PAGE, RANDOM, REJECTED, QualityControl
 from synthoma.report.qc_case import CaseQuality, Rejected, compare, look_at, look_from, look_parts
 from synthoma.report.qc_checks import CaseRow, checks, outliers
-from synthoma.report.qc_figures import histogram_panels, lineup
+from synthoma.report.qc_figures import as_read, histogram_panels, lineup
 from synthoma.report.qc_words import lead
 
 SHAPE = (20, 24, 30)
@@ -335,3 +335,10 @@ def test_without_geometry_nothing_is_said_of_it(tmp_path: Path) -> None:
     assert "Where the scans lie" not in page
     assert "Spacing, mm" not in page
     assert "largest lesion" not in page
+
+
+def test_windows_and_neighbours_are_shown_beside_the_channel_that_they_come_from() -> None:
+    names = {"ct": 1, "t1-post": 2}
+    assert [as_read(name, names) for name in ("ct-lung", "ct@-1", "ct-lung@+1", "t1-post", "t1-post@-2", "flair")] == [
+        "ct", "ct", "ct", "t1-post", "t1-post", "flair",
+    ]  # fmt: skip

@@ -13,10 +13,12 @@ from synthoma.commands.arguments import Out, Overwrite, Recipe, Set
 
 __all__ = ["prepare"]
 
+SOURCES_HELP = "brats, tcga-lgg, nifti, images, lidc-nodules, dicom, lidc, ircadb, tcia-liver, lits, decathlon or nnunet."
+
 
 def prepare(
     context: typer.Context,
-    source: Annotated[str, typer.Argument(help="brats, tcga-lgg, nifti, images or lidc-nodules.")],
+    source: Annotated[str, typer.Argument(help=SOURCES_HELP)],
     path: Annotated[Path, typer.Argument(help="The folder of the scans.")],
     out: Out,
     recipe: Recipe = None,

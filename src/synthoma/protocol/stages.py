@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from typing import Any
 
 from synthoma import __version__
 from synthoma.cohort import open_cohort
@@ -15,7 +16,7 @@ from synthoma.errors import InputError, describe
 from synthoma.evaluation import EvaluationOptions, evaluate, read_evidence, write_evidence
 from synthoma.gans import GanOptions
 from synthoma.generation import GenerationOptions
-from synthoma.recipes import read_recipe
+from synthoma.recipes import Recipe, read_recipe, to_yaml
 from synthoma.report import ReportContent, read_log, write_report
 from synthoma.storage import check_new, read_json, writable, write_json
 from synthoma.training import RunFolder, TrainingOptions
@@ -132,11 +133,11 @@ def report_stage(folder: Path, path: Path, *, overwrite: bool = False) -> Path:
         expected, remedy = "the folder of a study or an evaluation", "Make one with synthoma run or synthoma evaluate."
         raise InputError(describe(folder, expected, "nothing that was evaluated", remedy))
     compared, found = read_json(folder / "compared.json"), read_evidence(folder)
-    recipe = folder / "recipe.yaml"
-    recipe_yaml = recipe.read_text(encoding="utf-8") if recipe.is_file() else ""
+    written = folder / "recipe.yaml"
+    recipe = without_salt(read_recipe(written.read_text("utf-8"), str(written))) if written.is_file() else None
     runs = {run.parent.name: run for run in sorted(folder.glob("variants/*/gan"))}
     content = ReportContent(
-        title=read_recipe(recipe_yaml, str(recipe)).title if recipe_yaml else folder.resolve().name,
+        title=recipe.title if recipe else folder.resolve().name,
         real=open_cohort(folder / compared["real"]),
         synthetic={name: open_cohort(folder / place) for name, place in compared["synthetic"].items()},
         log=read_log(folder / "gan" / "log.jsonl") if (folder / "gan" / "log.jsonl").is_file() else (),
@@ -145,11 +146,22 @@ def report_stage(folder: Path, path: Path, *, overwrite: bool = False) -> Path:
         curves=found.curves,
         warnings=found.warnings,
         verdicts=[{"claim": v.claim, "verdict": v.verdict, "because": v.because} for v in found.verdicts],
-        recipe_yaml=recipe_yaml,
+        recipe_yaml=to_yaml(recipe) if recipe else "",
         environment=environment(),
         definitions=found.definitions,
     )
     return write_report(path, content, overwrite=overwrite)
+
+
+def without_salt(recipe: Recipe) -> Recipe:
+    """A recipe as it may be shown: what pseudonyms are made with stays with the user, since a report is passed on."""
+
+    def cleared(settings: Any) -> Any:
+        if isinstance(settings, dict):
+            return {name: "" if name == "salt" else cleared(value) for name, value in settings.items()}
+        return settings
+
+    return Recipe.model_validate(cleared(recipe.model_dump(mode="json")))
 
 
 def _relative(path: Path, start: Path) -> str:

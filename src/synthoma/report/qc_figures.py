@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass
 from html import escape
 
@@ -44,6 +45,13 @@ def thumbnail_picture(thumbnail: Thumbnail, alt: str) -> Picture:
     return grey_picture(thumbnail.pixels / 127.5 - 1, frame, alt, thumbnail.lesion)
 
 
+def as_read(name: str, channels: Container[str]) -> str:
+    """The channel as read that a prepared one comes from: ``ct`` for the window ``ct-lung`` or the neighbour ``ct@-1``."""
+    while name not in channels and (shorter := re.sub("[-@]+[^-@]*$", "", name)) != name:
+        name = shorter
+    return name
+
+
 def histogram_panels(cases: Sequence[CaseQuality]) -> list[tuple[Panel, Panel]]:
     """As read and prepared, of each channel (and modality); one line a case, the middle of all drawn strongly."""
     modalities = sorted({case.modality for case in cases})
@@ -55,7 +63,7 @@ def histogram_panels(cases: Sequence[CaseQuality]) -> list[tuple[Panel, Panel]]:
             if not here:
                 continue
             title = label(name) + (f", {modality}" if len(modalities) > 1 else "")
-            before = [case.before.histograms[name] for case in here]
+            before = [case.before.histograms[as_read(name, case.before.histograms)] for case in here]
             after = [case.after.histograms[name] for case in here]
             pairs.append((_panel(f"{title} as read", before, at), _panel(f"{title} prepared", after, at)))
     return pairs

@@ -12,7 +12,7 @@ from synthoma.report import qc_words
 from synthoma.report.pictures import Picture
 from synthoma.report.qc_case import CaseQuality
 from synthoma.report.qc_checks import CaseRow, Odd, checks, outliers
-from synthoma.report.qc_figures import histogram_panels, lineup, thumbnail_picture
+from synthoma.report.qc_figures import as_read, histogram_panels, lineup, thumbnail_picture
 from synthoma.report.shown import label
 from synthoma.report.tables import settings_table
 
@@ -112,8 +112,8 @@ def _card(shown: Shown) -> _Card:
         ("a sample", case.cut),
     ):
         pictures = tuple(
-            thumbnail_picture(thumbnails[name], f"{label(name)} of {case.name}, {stage}")
-            if name in thumbnails
+            thumbnail_picture(thumbnails[source], f"{label(name)} of {case.name}, {stage}")
+            if (source := as_read(name, thumbnails)) in thumbnails
             else None
             for name in (channels if stage != "a sample" else tuple(thumbnails))
         )

@@ -93,10 +93,11 @@ def unjudged(content: ReportContent) -> str:
 def summary(content: ReportContent) -> list[str]:
     """The page's first paragraph, sentence by sentence."""
     real, sites = content.real, len(set(content.real.table["site"].tolist()) - {""})
+    kinds = dict.fromkeys((real.modality, ", ".join(label(name) for name in real.channels)))  # CT has one channel, ct
     text = [
         f"{len(real)} real images of {_count(len(real.patients), 'patient')}"
         + (f" from {_count(sites, 'site')}" if sites else "")
-        + f" ({real.modality}; {', '.join(label(name) for name in real.channels)}) were prepared."
+        + f" ({'; '.join(kinds)}) were prepared."
     ]
     main = main_cohort(content.synthetic)
     if main is not None:

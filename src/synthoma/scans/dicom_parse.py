@@ -45,11 +45,11 @@ _MOST_GROWTH = 500
 """Beyond ``_SMALL_INFLATED`` a deflated data set grows by no larger factor."""
 _MOST_SEQUENCE_BYTES, _MOST_ITEMS = 2**25, 2**18
 """Of one sequence: PyDicom needs 15 µs for each item. The frames of a segmentation of 100 organs take 25 MB."""
-_MOST_READS = 2**21
+_FEW_BYTES, _MOST_READS = 2**20, 2**21
 """From one file: two for each element, with those in sequences of undefined length."""
 _ITEMS = (b"\xfe\xff\x00\xe0", b"\xff\xfe\xe0\x00")
 _PIECE = 2**24
-_UNDEFINED = 2**32 - 1
+_SHORT, _UNDEFINED = 2**16, 2**32 - 1  # bytes that are not worth a look; the length that stands for none
 _FARTHEST_MM = 1e6
 _QUOTED = re.compile(r"b?['\"].*['\"]", re.DOTALL)
 _DEFLATED = b"\x02\x00\x10\x00UI\x16\x001.2.840.10008.1.2.1.99"
@@ -83,11 +83,11 @@ def _parsed(data: bytes, where: Path, *, whole: bool) -> tuple[Dataset, bool]:
 
     reached = False
     content = _inflated(data, where, whole=whole)
-    stream = _Counted(content)
+    stream = _Counted(content) if len(content) > _FEW_BYTES else io.BytesIO(content)
 
     def stop(tag: Any, vr: str | None, length: int) -> bool:
         nonlocal reached
-        if tag not in _PIXELS and vr in (None, "SQ") and length != _UNDEFINED:
+        if _SHORT < length < _UNDEFINED and "SQ" in (vr, _vr_of(tag)):
             _check_sequence(content, stream.tell(), length)
         reached = reached or tag in _PIXELS
         return (tag in _PIXELS and not whole) or tag > 0x7FE00010
@@ -113,6 +113,13 @@ class _Counted(io.BytesIO):
         if self.reads > _MOST_READS:
             raise ValueError(f"more than {_MOST_READS // 2:,} elements")
         return super().read(size)
+
+
+def _vr_of(tag: Any) -> str:
+    """What the dictionary says, since implicit encodings say nothing."""
+    from pydicom.datadict import dictionary_has_tag, dictionary_VR
+
+    return dictionary_VR(tag) if dictionary_has_tag(tag) else ""
 
 
 def _check_sequence(content: bytes, at: int, length: int) -> None:

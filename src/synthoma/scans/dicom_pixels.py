@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from synthoma.errors import MissingPartError, ScanError, describe
 from synthoma.scans.dicom_parse import number, uid_name, words
+from synthoma.scans.terminal import silenced
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -98,7 +99,8 @@ def decode(dataset: Dataset, where: Path) -> NDArray[Any]:
     # pylibjpeg's decoder of RLE is faster, and ends the process where the data are damaged
     plugin = "pydicom" if syntax == RLELossless else ""
     try:
-        array, _ = decoder.as_array(dataset, raw=True, decoding_plugin=plugin)
+        with silenced():
+            array, _ = decoder.as_array(dataset, raw=True, decoding_plugin=plugin)
     except RuntimeError as error:
         if syntax == JPEGExtended12Bit and "pylibjpeg" not in decoder.available_plugins:  # others read 8 bits only
             remedy = "Install it with: pip install pylibjpeg-libjpeg (mind its licence, the GPL)"

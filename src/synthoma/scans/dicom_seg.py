@@ -23,6 +23,7 @@ from synthoma.scans.dicom_pixels import MOST_DECODED_BYTES, codestream_size
 from synthoma.scans.dicom_resample import resample
 from synthoma.scans.dicom_seg_places import Places, group_of
 from synthoma.scans.dicom_volume import DicomVolume
+from synthoma.scans.terminal import silenced
 from synthoma.scans.tree import File
 
 __all__ = ["Segment", "read_seg", "read_segments", "referenced"]
@@ -187,7 +188,8 @@ def _stacks(seg: Any, file: File, placed: dict[int, int], shape: tuple[int, int,
     stacks = {number: np.zeros(shape, dtype=np.bool_) for number in wanted}
     for frame, index in placed.items():
         try:
-            stored = seg.get_stored_frame(frame + 1)
+            with silenced():
+                stored = seg.get_stored_frame(frame + 1)
         except RuntimeError as error:
             found = "damaged ones, or such that no decoder reads"
             raise ScanError(describe(file.where, f"{seg.file_meta.TransferSyntaxUID.name} pixels", found)) from error

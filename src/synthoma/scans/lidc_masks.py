@@ -57,13 +57,17 @@ def masks_of(
     Returns:
         ``nodule-<k>`` and, where needed, :data:`EXCLUDED`; numbers are those of the nodules in the file, so one without
         a mask leaves a gap.
+
+    Raises:
+        ScanError: more nodules than there is memory for their masks.
     """
     masks: dict[str, NDArray[np.uint8]] = {}
     labels, notes, excluded = dict[str, str](), list[str](), list[dict[str, Pixels]]()
     nodules = cluster([mark for mark in reading.marks if mark.kind == "nodule"])
     if len(nodules) * math.prod(shape) > MOST_DECODED_BYTES:
         found = f"{len(nodules)} nodules in {' × '.join(map(str, shape))}"
-        raise ScanError(describe("readers' XML", f"masks of at most {MOST_DECODED_BYTES:,} voxels in all", found))
+        what = f"{options.path}, readers' XML of series …{reading.series_uid[-12:]}"
+        raise ScanError(describe(what, f"masks of at most {MOST_DECODED_BYTES:,} voxels in all", found))
     for number, nodule in enumerate(nodules, 1):
         name, label = f"nodule-{number}", label_of(malignancy(nodule))
         voters = len(nodule.readers) if options.consensus_of == "marking" else reading.sessions

@@ -6,13 +6,10 @@ import hashlib
 import io
 import logging
 import math
-import os
 import struct
 import tokenize
 import warnings
 import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -22,6 +19,7 @@ from numpy.typing import NDArray
 
 from synthoma.errors import ScanError, describe
 from synthoma.scans.case import unreadable
+from synthoma.scans.terminal import silenced
 
 __all__ = ["BROKEN_ARRAY", "SUFFIXES", "Picture", "check_claim", "read_picture"]
 
@@ -99,7 +97,7 @@ def _pillow(path: Path, data: bytes, expected: str) -> NDArray[Any]:
             describe(path, "grey values, or colours of 8 bits", "colours of 16 bits", "Save it as grey values.")
         )
     try:
-        with _quiet(), warnings.catch_warnings():
+        with silenced(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             return _opened(path, data)
@@ -121,23 +119,6 @@ def _opened(path: Path, data: bytes) -> NDArray[Any]:
         if image.mode not in _MODES:
             raise ScanError(describe(path, "grey values or RGB", f"the mode {image.mode}"))
         return np.array(image)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """libtiff prints what it dislikes, past Python: what matters of it is raised."""
-    try:
-        before = os.dup(2)
-    except OSError:  # there is no terminal
-        yield
-        return
-    with open(os.devnull, "wb") as nothing:  # noqa: PTH123
-        os.dup2(nothing.fileno(), 2)
-    try:
-        yield
-    finally:
-        os.dup2(before, 2)
-        os.close(before)
 
 
 def _numpy(path: Path, data: bytes, expected: str) -> NDArray[Any]:
