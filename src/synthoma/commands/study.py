@@ -1,4 +1,4 @@
-"""``synthoma study``: a blinded reader study, from two cohorts to the readers' answers."""
+"""``synthoma study``: a blinded reader study, from two cohorts to what the readers' answers say."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from synthoma.commands.arguments import Out, Overwrite
 
 __all__ = ["app"]
 
-app = typer.Typer(help="Reader study: create, serve, status, export.", rich_markup_mode=None)
+app = typer.Typer(help="Reader study: create, serve, status, export, analyse.", rich_markup_mode=None)
 
 Folder = Annotated[Path, typer.Argument(metavar="STUDY", help="The study's folder.")]
+MARGIN = 0.1
 Database = Annotated[
     str,
     typer.Option(
@@ -21,6 +22,15 @@ Database = Annotated[
         help="Where answers are: postgresql://… instead of the folder's own (or SYNTHOMA_DATABASE).",
     ),
 ]  # fmt: skip
+
+
+def _plan(width: float | None) -> None:
+    """Print how many items and readers a study needs, and end."""
+    if width is not None:
+        from synthoma.study.planning import plan_lines
+
+        typer.echo("\n".join(plan_lines(width, MARGIN)))
+        raise typer.Exit
 
 
 @app.command()
@@ -44,6 +54,16 @@ def create(
     title: Annotated[str, typer.Option(help="What the readers see at the top.")] = "Reader study",
     notice: Annotated[
         Path | None, typer.Option(help="A text file for the readers' first page.", show_default=False)
+    ] = None,
+    plan: Annotated[  # noqa: ARG001 (its callback prints the table and ends)
+        float | None,
+        typer.Option(
+            metavar="WIDTH",
+            callback=_plan,
+            is_eager=True,
+            show_default=False,
+            help="Say how many items and readers intervals of this width need (0.2 is ±0.1), and end.",
+        ),
     ] = None,
     overwrite: Overwrite = False,
 ) -> None:
@@ -151,6 +171,58 @@ def export(
         database=database, overwrite=overwrite,
     )  # fmt: skip
     typer.echo(f"{out}: {told.kept} samples; of {told.rated} rated, {len(told.excluded)} are left out")
+
+
+@app.command()
+def analyse(
+    study: Folder,
+    margin: Annotated[
+        float, typer.Option(min=0.01, max=0.49, help="How far from 0.5 an accuracy is still chance.")
+    ] = MARGIN,
+    report: Annotated[
+        Path | None,
+        typer.Option(help="The folder of an evaluation whose report shall show the readers.", show_default=False),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="PATH", help="What to write.", show_default="STUDY/analysis")
+    ] = None,
+    real: Annotated[Path | None, typer.Option(help="The real cohort, if it was moved.", show_default=False)] = None,
+    synthetic: Annotated[
+        Path | None, typer.Option(help="The synthetic cohort, if it was moved.", show_default=False)
+    ] = None,
+    features: Annotated[bool, typer.Option(help="Measure the distance in features, too.")] = True,
+    database: Database = "",
+    overwrite: Overwrite = False,
+) -> None:
+    """Analyse the answers: ratings by origin, agreement, the call, and how they go with measures of the images."""
+    from synthoma.study import check_parts, open_key, open_study
+
+    check_parts(database)
+    from synthoma.storage import check_new
+    from synthoma.study.analysis import analyse_study
+    from synthoma.study.analysis_files import add_to_report, evaluated_cohort, write_analysis
+    from synthoma.study.analysis_images import lite0
+
+    opened = open_study(study)
+    key = open_key(opened)
+    folder = out or study / "analysis"
+    check_new(folder, overwrite=overwrite)
+    if report is not None:  # refused before seconds of work
+        evaluated_cohort(report, key)
+        check_new(report / "evidence" / "readers.json", overwrite=overwrite)
+    found = analyse_study(
+        opened, key, margin=margin, database=database, real=real, synthetic=synthetic,
+        features=lite0() if features else None,
+    )  # fmt: skip
+    write_analysis(folder, found, overwrite=overwrite)
+    for verdict in found.verdicts:
+        typer.echo(f"{verdict['claim']}: {verdict['verdict']}. {verdict['because']}")
+    for note in found.notes:
+        typer.echo(f"  {note}")
+    typer.echo(f"{folder}: {len(found.measurements)} measurements; see {folder / 'readers.html'}")
+    if report is not None:
+        add_to_report(report, found, key, overwrite=overwrite)
+        typer.echo(f"Beside the evidence in {report}. Next: synthoma report {report}")
 
 
 def _options(kind: Any, **values: Any) -> Any:

@@ -40,25 +40,39 @@ FAMILIES: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "recognition": ("Recognition: what a classifier of real images takes them for", ("recogni",)),
     "utility": (
         "Utility: a classifier",
-        ("accuracy", "balanced-accuracy", "auc", "f1", "precision", "recall", "specificity", "sensitivity", "brier"),
+        (
+            "accuracy",
+            "balanced-accuracy",
+            "auc",
+            "f1",
+            "precision",
+            "recall",
+            "specificity",
+            "sensitivity",
+            "brier",
+            "patients-right",
+            "exchange-p",
+            "mcnemar-p",
+        ),
     ),
     "clipping": ("Values outside the window, clipped", ("share-clipped",)),
     "privacy": (
         "Privacy",
         ("nearest", "near-duplicate", "authenticity", "membership", "memorisation", "privacy", "closer"),
     ),
+    "readers": ("Readers: what people say of the images", ("reader-",)),
     "other": ("Other measurements", ()),
 }
 """Family → its heading, and how the names of its measurements begin. What fits nowhere is shown under *other*."""
 
 MAIN_ARMS = ("synthetic", "reconstruct", "gan", "translate", "back", "sample")
 BASELINES = ("source", "least", "mean")
-ACRONYMS = ("ssim", "psnr", "mae", "mse", "nrmse", "kid", "fid", "auc", "hu", "db", "f1")
-_WITHOUT_MAIN = ("utility", "clipping", "recognition")
+ACRONYMS = ("ssim", "psnr", "mae", "mse", "nrmse", "kid", "fid", "auc", "hu", "db", "f1", "icc")
+_WITHOUT_MAIN = ("utility", "clipping", "recognition", "readers")
 """Families whose arms are no competitors of the GAN."""
-_WITHOUT_BEST = ("clipping", "recognition")
+_WITHOUT_BEST = ("clipping", "recognition", "readers")
 """Families whose arms do not compete at all: real images stand there for what can be reached."""
-_BY_COMPARED = ("similarity", "recognition")
+_BY_COMPARED = ("similarity", "recognition", "readers")
 """Families with a table for each thing that is compared with: what stands in two of them has nothing in common."""
 MOST_COLUMNS = 5
 """Measures in one table; more are shown in several, so that a page of A4 holds them."""
