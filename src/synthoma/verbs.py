@@ -15,7 +15,7 @@ from synthoma.errors import InputError, SettingError, describe
 if TYPE_CHECKING:
     from synthoma.recipes import Changes
 
-__all__ = ["demo", "evaluate", "export", "generate", "prepare", "run", "train", "write_report"]
+__all__ = ["demo", "evaluate", "export", "generate", "plan", "prepare", "run", "train", "write_report"]
 
 Say = Callable[[str], None]
 
@@ -30,21 +30,26 @@ def prepare(
     split: bool = True,
     strict: bool = False,
     workers: int | None = None,
+    cache: str | Path | None = None,
     overwrite: bool = False,
+    debug: Say | None = None,
 ) -> Path:
-    """Turn a folder of scans into a cohort folder.
+    """Turn a folder of scans into a cohort folder; ``qc.html`` in it shows how well that went.
 
     Args:
-        source: how the scans are stored: ``brats``, ``tcga-lgg``, ``nifti``, ``images`` or ``lidc-nodules``.
+        source: how the scans are stored: a name of :data:`synthoma.scans.FOLDER_SOURCES`, as ``brats`` or ``dicom``.
         path: their folder.
         out: the cohort folder to write.
         recipe: a ready recipe or a file, whose blocks ``data``, ``preprocessing`` and ``split`` are used. Without one,
             the defaults, and patients without a segmentation are kept.
         settings: settings that differ, such as ``{"preprocessing.steps.resize.size": 128}``.
         split: divide the patients into train, validation and test, and folds.
-        strict: a scan that cannot be used is an error; otherwise it is left out and the cohort's notes say why.
-        workers: processes that work on patients side by side.
+        strict: a scan that cannot be used is an error; otherwise it is left out and ``rejected.csv`` says why.
+        workers: processes that work on patients side by side; by default what the recipe says, else as many as there
+            are cores, memory and work for.
+        cache: a folder that keeps scans between steps: prepared again with another last step, no file is read again.
         overwrite: replace a folder of this name.
+        debug: told where an exception came from that nobody foresaw.
 
     Raises:
         ScanError: nothing in the folder can be used.
@@ -52,21 +57,21 @@ def prepare(
         CohortError: too few patients to split.
         OutputError: ``out`` exists and ``overwrite`` is false.
         LeakError: one image belongs to two patients.
+        MissingPartError: a step needs a package or program that is not there.
     """
-    from synthoma.phantoms import BrainPhantomOptions
-    from synthoma.protocol import prepare as prepare_stage
+    from synthoma.phantoms import PHANTOM_SOURCES, PhantomOptions
+    from synthoma.protocol.prepare import prepare as prepare_stage
     from synthoma.recipes import load_recipe
 
-    drawn = BrainPhantomOptions.model_fields["source"].default
-    if source == drawn:
-        remedy = f"Phantoms are drawn, not read: synthoma demo, or a recipe with data.source={drawn}."
+    if source in PHANTOM_SOURCES:
+        remedy = f"Phantoms are drawn, not read: synthoma demo, or a recipe with data.source={source}."
         raise SettingError(describe("source", "one that reads files", f"'{source}'", remedy))
     if source == "several":
         remedy = "Several folders are joined in a recipe (data.parts.NAME.path): synthoma run RECIPE --out STUDY."
         raise SettingError(describe("source", "one that reads a single folder", f"'{source}'", remedy))
     blocks = ("data", "preprocessing", "split", "protocol")
     chosen = load_recipe(recipe, _bare(recipe, settings), data={"source": source, "path": path}, wanted=blocks)
-    assert not isinstance(chosen.data, BrainPhantomOptions)  # noqa: S101 (for the type checker)
+    assert not isinstance(chosen.data, PhantomOptions)  # noqa: S101 (for the type checker)
     return prepare_stage(
         chosen.data,
         chosen.preprocessing,
@@ -74,7 +79,9 @@ def prepare(
         Path(out),
         overwrite=overwrite,
         strict=strict,
-        workers=workers or chosen.protocol.workers,
+        workers=workers or (chosen.protocol.workers if "workers" in chosen.protocol.model_fields_set else None),
+        cache=None if cache is None else Path(cache),
+        debug=debug,
     )
 
 
@@ -104,7 +111,7 @@ def train(
         OutputError: ``out`` exists and neither ``resume`` nor ``overwrite`` is true.
         Interrupted: Ctrl-C; the state is saved.
     """
-    from synthoma.protocol import train_stage
+    from synthoma.protocol.stages import train_stage
     from synthoma.recipes import read_blocks
 
     if resume and overwrite:
@@ -142,7 +149,7 @@ def generate(
         CheckpointError: no checkpoint, a damaged one, or one for another layout of samples.
         OutputError: ``out`` exists and ``overwrite`` is false.
     """
-    from synthoma.protocol import checkpoint_of, generate_stage
+    from synthoma.protocol.stages import checkpoint_of, generate_stage
     from synthoma.recipes import read_blocks
 
     blocks = read_blocks(("generation",), recipe, settings)
@@ -175,7 +182,7 @@ def evaluate(
         LeakError: a generator saw a patient of the evaluation set (exit code 4).
         OutputError: there is evidence in ``out`` and ``overwrite`` is false.
     """
-    from synthoma.protocol import evaluate_stage
+    from synthoma.protocol.stages import evaluate_stage
     from synthoma.recipes import read_blocks
 
     blocks = read_blocks(("evaluation",), recipe, settings)
@@ -214,7 +221,7 @@ def write_report(folder: str | Path, out: str | Path, *, overwrite: bool = False
         out: the file to write.
         overwrite: replace a file of this name.
     """
-    from synthoma.protocol import report_stage
+    from synthoma.protocol.stages import report_stage
 
     return report_stage(Path(folder), Path(out), overwrite=overwrite)
 
@@ -224,6 +231,7 @@ def run(
     out: str | Path,
     *,
     settings: Changes = (),
+    workers: int | None = None,
     overwrite: bool = False,
     say: Say = print,
 ) -> Path:
@@ -233,18 +241,41 @@ def run(
         recipe: a ready recipe by name, or a file.
         out: the folder of the study.
         settings: settings that differ, such as ``{"data.path": "scans"}``.
+        workers: processes that work side by side; by default what the recipe says.
         overwrite: do the stages anew whose settings changed, and all after them.
         say: told what is being done.
     """
-    from synthoma.protocol import run as run_study
+    from synthoma.protocol.run import run as run_study
     from synthoma.recipes import load_recipe
 
-    return run_study(load_recipe(recipe, settings), Path(out), overwrite=overwrite, say=say)
+    return run_study(load_recipe(recipe, settings), Path(out), workers=workers, overwrite=overwrite, say=say)
 
 
-def demo(out: str | Path = "demo", *, settings: Changes = (), overwrite: bool = False, say: Say = print) -> Path:
-    """The whole path on phantom brains, in minutes: :func:`run` with the recipe ``demo``."""
-    return run("demo", out, settings=settings, overwrite=overwrite, say=say)
+def plan(recipe: str | Path, out: str | Path, *, settings: Changes = (), workers: int | None = None) -> list[str]:
+    """What :func:`run` would do, in lines: its stages, which are done, the estimated cost. Nothing is written."""
+    from synthoma.protocol.plan import plan as plan_study
+    from synthoma.recipes import load_recipe
+
+    return plan_study(load_recipe(recipe, settings), Path(out), workers=workers)
+
+
+def demo(
+    out: str | Path = "demo",
+    *,
+    anatomy: str = "brain",
+    settings: Changes = (),
+    overwrite: bool = False,
+    say: Say = print,
+) -> Path:
+    """The whole path on phantoms, in minutes: :func:`run` with the recipe ``demo``, ``demo-lung`` or ``demo-liver``.
+
+    Raises:
+        SettingError: ``anatomy`` is none of brain, lung and liver.
+    """
+    recipes = {"brain": "demo", "lung": "demo-lung", "liver": "demo-liver"}
+    if anatomy not in recipes:
+        raise SettingError(describe("anatomy", "brain, lung or liver", f"'{anatomy}'"))
+    return run(recipes[anatomy], out, settings=settings, overwrite=overwrite, say=say)
 
 
 def _bare(recipe: str | Path | None, settings: Changes) -> Changes:

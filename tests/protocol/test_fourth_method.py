@@ -8,7 +8,7 @@ from pathlib import Path
 from synthoma.cohort import open_cohort
 from synthoma.gans import GANS, ConditionalOptions
 from synthoma.phantoms import BrainPhantomOptions, write_brain_phantom
-from synthoma.protocol import run
+from synthoma.protocol.run import run
 from synthoma.recipes import load_recipe
 from synthoma.training import RunFolder
 

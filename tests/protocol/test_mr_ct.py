@@ -11,7 +11,7 @@ import pytest
 
 from synthoma.cohort import open_cohort
 from synthoma.evaluation import read_evidence
-from synthoma.protocol import run
+from synthoma.protocol.run import run
 from synthoma.recipes import load_recipe
 
 QUICK = (

@@ -12,7 +12,7 @@ import pytest
 from synthoma.cohort import SplitOptions, open_cohort
 from synthoma.errors import CohortError, OutputError, ScanError
 from synthoma.preprocessing import PreprocessingOptions
-from synthoma.protocol import prepare
+from synthoma.protocol.prepare import prepare
 from synthoma.recipes import Recipe
 from synthoma.scans import BratsData
 

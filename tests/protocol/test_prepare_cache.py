@@ -13,7 +13,8 @@ import pytest
 from synthoma.errors import ScanError
 from synthoma.phantoms import BrainPhantomOptions, write_brain_phantom
 from synthoma.preprocessing import N4, Normalise, PreprocessingOptions, Reorient, Resize, SkullStrip
-from synthoma.protocol import cache, prepare, prepare_cases
+from synthoma.protocol import cache, prepare_cases
+from synthoma.protocol.prepare import prepare
 from synthoma.records import Grid, Scan, SourceFile
 from synthoma.scans import BratsData, Case, find
 from synthoma.scans.folders import FOLDER_SOURCES

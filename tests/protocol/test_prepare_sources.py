@@ -12,7 +12,7 @@ import pytest
 
 from synthoma.cohort import open_cohort
 from synthoma.errors import LeakError, ScanError, SettingError
-from synthoma.protocol import prepare
+from synthoma.protocol.prepare import prepare
 from synthoma.recipes import Recipe, read_recipe
 from synthoma.recipes.recipe import to_yaml
 from synthoma.records import Cohort

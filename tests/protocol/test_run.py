@@ -12,7 +12,7 @@ import pytest
 
 from synthoma.cohort import open_cohort
 from synthoma.errors import MissingPartError, OutputError, SettingError
-from synthoma.protocol import run
+from synthoma.protocol.run import run
 from synthoma.recipes import Recipe, load_recipe, read_recipe
 from synthoma.recipes.recipe import to_yaml
 
@@ -60,7 +60,9 @@ def test_the_evidence_names_arms_regions_and_patients(study: Path) -> None:
     ]  # fmt: skip
     body = {row["arm"]: float(row["value"]) for row in rows if row["name"] == "ssim" and row["region"] == "body"}
     assert {"synthetic", "unet-l1", "source image", "least squares", "mean training image"} <= set(body)
-    assert {row["arm"] for row in rows if row["name"] == "accuracy"} == {"real", "real+synthetic", "synthetic"}
+    assert {row["arm"] for row in rows if row["name"] == "accuracy"} == {
+        "real", "real+duplicates", "real+classical", "real+synthetic", "synthetic",
+    }  # fmt: skip
     assert all(row["method"] for row in rows)
 
 

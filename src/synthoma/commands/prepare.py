@@ -13,7 +13,9 @@ from synthoma.commands.arguments import Out, Overwrite, Recipe, Set
 
 __all__ = ["prepare"]
 
-SOURCES_HELP = "brats, tcga-lgg, nifti, images, lidc-nodules, dicom, lidc, ircadb, tcia-liver, lits, decathlon or nnunet."
+SOURCES_HELP = (
+    "brats, tcga-lgg, nifti, images, lidc-nodules, dicom, lidc, ircadb, tcia-liver, lits, decathlon or nnunet."
+)
 
 
 def prepare(

@@ -16,8 +16,9 @@ from synthoma.evaluation import EvaluationOptions
 from synthoma.gans import GANS, ConditionalOptions, GanOptions
 from synthoma.generation import GenerationOptions
 from synthoma.options import Options
-from synthoma.phantoms import BrainPhantomOptions
+from synthoma.phantoms import PhantomOptions
 from synthoma.preprocessing import PreprocessingOptions
+from synthoma.recipes.protocol import ProtocolOptions
 from synthoma.recipes.ready import find_recipe
 from synthoma.scans import FolderData, SeveralData
 from synthoma.training import TrainingOptions
@@ -42,32 +43,7 @@ TAGS = ("source", "step", "kind", "method")
 
 _Model = TypeVar("_Model", bound=BaseModel)
 
-Data = Annotated[FolderData | SeveralData | BrainPhantomOptions, Field(discriminator="source")]
-
-
-class ProtocolOptions(Options):
-    """How a study is run, and what is run beside the recipe itself."""
-
-    workers: int = Field(1, ge=1)
-    """Processes that prepare patients side by side; the result does not depend on it."""
-    variants: dict[str, dict[str, Any]] = Field(default_factory=dict)
-    """Name → settings of ``gan``, ``training`` and ``generation`` that differ, as in ``{unet-l1:
-    {gan.adversarial_weight: 0}}``; ``gan`` alone replaces the whole block, for another method (which it must name).
-    Each is trained on the same patients and stands beside the recipe's GAN in every table with the first cohort that it
-    makes, or with those of its own ``generation.methods``."""
-
-    @model_validator(mode="after")
-    def _only_training(self) -> ProtocolOptions:
-        for name, changes in self.variants.items():
-            for key in changes:
-                block, _, setting = key.partition(".")
-                whole = key == "gan" and isinstance(changes[key], dict) and "method" in changes[key]
-                if not whole and (block not in ("gan", "training", "generation") or not setting):
-                    known = "gan.…, training.… and generation.…, or gan as a whole with its method"
-                    raise ValueError(f"variant '{name}' may change {known} only, got {key}")
-            if not name.replace("-", "").replace("_", "").isalnum():
-                raise ValueError(f"variant names become folders: letters, digits, - and _ only, got '{name}'")
-        return self
+Data = Annotated[FolderData | SeveralData | PhantomOptions, Field(discriminator="source")]
 
 
 class Blocks(Options):
@@ -104,6 +80,14 @@ class Blocks(Options):
         for name in self.generation.methods if "gan" in self.model_fields_set else ():
             if name not in known:
                 raise ValueError(f"generation.methods: a {self.gan.method} GAN knows {', '.join(known)}, not {name}")
+        return self
+
+    @model_validator(mode="after")
+    def _design_fits(self) -> Self:
+        if self.protocol.design == "kfold" and not self.split.folds:
+            raise ValueError("protocol.design: kfold needs split.folds of 2 or more, got 0")
+        if self.protocol.design == "holdout" and not self.split.test:
+            raise ValueError("protocol.design: holdout needs test patients, got split.test = 0")
         return self
 
     @property
