@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -32,6 +33,13 @@ def train_step(monkeypatch: pytest.MonkeyPatch) -> Any:
     """The module ``benchmarks/train_step.py``."""
     monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
     return importlib.import_module("train_step")
+
+
+@pytest.fixture
+def load(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A module of ``benchmarks`` by its name."""
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    return importlib.import_module
 
 
 def run(script: str, out: Path, *arguments: str) -> list[dict[str, Any]]:
@@ -107,3 +115,68 @@ def test_the_data_path(tmp_path: Path) -> None:
         ("memory-mapped", True),
     ]
     assert all(result["samples_per_second"] > 0 < result["step_images_per_second"] for result in results)
+
+
+def test_steps_are_compared_pair_by_pair(load: Any) -> None:
+    prepare = load("prepare")
+
+    def turn(seconds: float) -> dict[str, float]:
+        return {"seconds": seconds, "processor_seconds": 0.5}
+
+    ours, peer = [turn(1.0), turn(1.0), turn(40.0)], [turn(2.0), turn(3.0), turn(100.0)]
+    result = prepare.timing(peer, ours)
+    assert result["ratio"] == pytest.approx({"median": 2.5, "least": 2.0, "most": 3.0})
+    assert result["processor_ratio"]["median"] == 1
+    assert result["scans_per_second"] == pytest.approx(1 / 3)
+    image = np.arange(11, dtype=np.float32)
+    assert prepare.difference(image, image + np.float32(0.5)) == pytest.approx(0.05)
+    assert prepare.difference(image, image[:-1]) is None
+
+
+def test_memory_and_time_are_those_of_all_processes_of_a_session(load: Any) -> None:
+    if not Path("/proc/self/status").exists():
+        pytest.skip("Linux tells it")
+    workers = load("prepare_workers")
+    work = "held = b'1' * 2**26; import time\nwhile time.process_time() < 0.3: pass\ntime.sleep(0.4)"
+    child = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {work!r}])"
+    process = subprocess.Popen([sys.executable, "-c", child], start_new_session=True)
+    seen = workers.Seen(leader=process.pid)
+    workers._watch(process, seen)
+    assert 2**26 < seen.peak_own_bytes <= seen.peak_bytes < 2**28
+    assert len(seen.busy_seconds) == 2
+    assert 0.25 < sum(seen.busy_seconds.values()) - seen.busy_seconds[process.pid] < 1
+    assert seen.path_seconds == sum(seen.busy_seconds.values())
+    seen.busy_seconds = {process.pid: 1.0, 7: 5.0, 8: 6.0}
+    assert seen.path_seconds == 7
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["ct", "mr"])
+def test_steps_of_preparation(kind: str, tmp_path: Path) -> None:
+    size = ("8", "32", "32")
+    arguments = ("--part", "steps", "--kind", kind, "--shape", *size, "--rounds", "1", "--at-least-s", "0")
+    results = run("prepare.py", tmp_path / "prepare.json", *arguments)
+    ours = {result["step"]: result for result in results if result["name"] == "synthoma"}
+    assert {"resample linear", "median 3x3", "equalise", "crop", "reorient", "read .nii.gz"} < set(ours)
+    assert {"body mask", "read DICOM"} < set(ours) if kind == "ct" else {"brain extraction", "n4"} < set(ours)
+    assert {result["name"] for result in results} == ({"synthoma"} if kind == "ct" else {"synthoma", "SimpleITK"})
+    for result in results:
+        assert result["shape"] == [8, 32, 32]
+        assert result["scans_per_second"] == pytest.approx(1 / result["seconds_a_scan"])
+        assert min(result["ratio"]["least"], result["processor_ratio"]["least"]) > 0
+    assert all(result["difference"] == 0 and result["ratio"]["median"] == 1 for result in ours.values())
+    assert ours["resize antialiased"]["result_shape"] == [8, 16, 16]
+
+
+@pytest.mark.slow
+def test_workers_of_preparation(tmp_path: Path) -> None:
+    arguments = ("--part", "workers", "--patients", "2", "--workers-shape", "8", "64", "64", "--rounds", "1")
+    one, two = run("prepare.py", tmp_path / "prepare.json", *arguments)
+    assert (one["workers"], two["workers"]) == (1, 2)
+    assert one["ratio"]["median"] == one["path_ratio"]["median"] == 1
+    assert two["ratio"]["median"] == pytest.approx(one["seconds"] / two["seconds"])
+    assert two["path_ratio"]["median"] == pytest.approx(one["path_seconds"] / two["path_seconds"])
+    assert one["path_seconds"] == one["busy_seconds"]
+    assert two["path_seconds"] < two["busy_seconds"]
+    assert one["scans_per_second"] == pytest.approx(2 / one["seconds"])
+    assert one["busy_seconds"] > 0.5  # Python and its libraries begin

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -12,10 +14,13 @@ from synthoma.evaluation.distances import (
     Products,
     diversity_ratio,
     extrapolate,
+    frechet,
     frechet_distance,
+    half_sampling,
     kernel_distance,
     precision_recall,
 )
+from synthoma.evaluation.feature_sets import Sets
 
 X = np.array([[1, 2, 0], [3, 1, 1], [0, 0, 2], [2, 4, 1], [1, 1, 5]], dtype=float)
 Y = np.array([[0, 1, 1], [2, 2, 2], [4, 0, 1], [1, 5, 3]], dtype=float)
@@ -150,3 +155,46 @@ def test_extrapolation_shrinks_both_sets_and_finds_the_distance():
         extrapolated.append(value)
     assert np.mean(plugged) > 1.2
     assert abs(np.mean(extrapolated) - 1) < 0.15
+
+
+@pytest.mark.parametrize(("n", "m"), [(41, 80), (300, 35), (90, 90)])
+def test_frechet_folds_more_vectors_than_features_into_a_triangle(n, m):
+    """Equal to the form that keeps all inner products, whatever n and m are beside d = 40."""
+    random = np.random.default_rng(10)
+    x, y = random.normal(3, 1, size=(n, 40)) @ random.normal(size=(40, 40)), random.normal(size=(m, 40))
+    middle = np.concatenate([x, y]).mean(axis=0)
+    assert frechet_distance(x, y) == pytest.approx(frechet(Products.of(x - middle, y - middle)), rel=1e-9)
+
+
+def test_memory_does_not_grow_with_n_beyond_the_features():
+    random = np.random.default_rng(11)
+    peaks = []
+    for n in (400, 3200):
+        x, y = random.normal(size=(n, 64)), random.normal(size=(n, 64))
+        tracemalloc.start()
+        frechet_distance(x, y)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] < 1.5 * peaks[0] < x.nbytes
+
+
+def test_halves_of_the_patients_cover_the_distance_of_this_n():
+    """d = 4, 24 patients of 3 images: the interval holds the expected distance at this n; a bootstrap's never does."""
+    random = np.random.default_rng(12)
+    owners = np.repeat(np.arange(24), 3)
+
+    def draw():
+        return np.repeat(random.normal(size=(24, 4)), 3, axis=0) + random.normal(size=(72, 4))
+
+    expected = np.mean([frechet_distance(draw(), draw()) for _ in range(400)])
+    inside, repeats = 0, 60
+    for turn in range(repeats):
+        sets = Sets.of(draw()[:, None], draw()[:, None])
+        value, low, high, how = half_sampling(sets.values, owners, owners, 100, np.random.default_rng(turn))
+        inside += low[0] <= expected <= high[0]
+        assert value[0] == pytest.approx(sets.frechet(np.arange(72), np.arange(72)))
+    assert inside / repeats > 0.85
+    assert "half of the patients" in how
+    few = half_sampling(sets.values, owners // 8, owners, 100, random)
+    assert np.isnan(few[1]).all()
+    assert "3 patients in a set" in few[3]

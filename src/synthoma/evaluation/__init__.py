@@ -5,6 +5,7 @@ from __future__ import annotations
 from synthoma.evaluation.evidence import CSV_COLUMNS, Evidence, Verdict, read_evidence, write_evidence
 from synthoma.evaluation.families import METRICS, evaluate
 from synthoma.evaluation.options import FAMILIES, ClassifierOptions, EvaluationOptions
+from synthoma.evaluation.release import release_problems
 
 __all__ = [
     "CSV_COLUMNS",
@@ -16,5 +17,6 @@ __all__ = [
     "Verdict",
     "evaluate",
     "read_evidence",
+    "release_problems",
     "write_evidence",
 ]

@@ -4,27 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, Self
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from synthoma import __version__
 from synthoma.evaluation.comparisons import LEAST, Comparison, comparisons
-from synthoma.evaluation.distances import Products, diversity_ratio, extrapolate, frechet, kid, precision_recall
+from synthoma.evaluation.distances import extrapolate, precision_recall
 from synthoma.evaluation.evidence import Evidence, Verdict
+from synthoma.evaluation.feature_sets import HALVINGS, NAMES, Owners, Sets, filled, halves, interval, with_region
 from synthoma.evaluation.features import Features, lesion_patches
 from synthoma.evaluation.options import EvaluationOptions
 from synthoma.evaluation.pairs import source_rows
-from synthoma.evaluation.statistics import jackknife, spread_over_patients
+from synthoma.evaluation.radiomics_distance import radiomics_distance
+from synthoma.evaluation.statistics import spread_over_patients
+from synthoma.evaluation.two_sample import two_sample
 from synthoma.records import Cohort, Measurement
 from synthoma.seeding import generator
 
 __all__ = ["evaluate_distribution"]
 
 NEIGHBOURS = 5
-HALVINGS = 5
-"""Random halvings of the real patients that the floor is the mean of."""
 COLLAPSE = 0.5
 """A diversity ratio below this warns of mode collapse."""
 
@@ -32,7 +33,7 @@ DEFINITIONS = {
     "frechet-distance": "Fréchet distance of network features, lower is nearer. It depends on n and means nothing but "
     "beside its floor: the same distance between real images of different patients (arm 'real vs real').",
     "frechet-distance-infinity": "The Fréchet distance extrapolated to infinitely many images (a line in 1/n, "
-    "both sets shrunk). Rough while n is below the 1280 features.",
+    "both sets shrunk). Rough while n is below the number of features.",
     "kid": "Kernel distance: unbiased squared maximum mean discrepancy, cubic kernel; near 0 for equal sets.",
     "improved-precision": "Share of synthetic images that lie within the neighbourhood (k = 5) of a real one: realism.",
     "improved-recall": "Share of real images that lie within the neighbourhood (k = 5) of a synthetic one: variety.",
@@ -40,46 +41,12 @@ DEFINITIONS = {
     "coverage": "Share of real images with a synthetic one in their neighbourhood.",
     "frechet-distance-difference": "Fréchet distance of the translated images minus that of the very images that they "
     "were translated from, to the same real ones; below 0 the translation brought them nearer.",
+    "two-sample-accuracy": "How often a simple classifier tells synthetic from real images of patients that it never "
+    "saw; ½ when it cannot. To be read beside that between halves of the real patients.",
+    "radiomics-distance": "Fréchet distance of shape, grey values and texture of lesions, each standardised on the "
+    "real training set; lower is nearer, and its floor is that of real lesions of other patients.",
     "diversity-ratio": "Mean distance between synthetic images over that between real ones; below 0.5: mode collapse?",
 }  # fmt: skip
-NAMES = ("frechet-distance", "kid", "diversity-ratio")
-BETTER: dict[str, Literal["higher", "lower", ""]] = {
-    "frechet-distance": "lower", "frechet-distance-infinity": "lower", "kid": "lower", "diversity-ratio": "",
-    "frechet-distance-difference": "lower",
-}  # fmt: skip
-
-
-@dataclass(frozen=True)
-class _Sets:
-    """Inner products of real and synthetic features, one a channel: centred together for Fréchet, raw for the rest."""
-
-    centred: list[Products]
-    raw: list[Products]
-    real: NDArray[np.float64]
-    """Features of the real side (n, channel, d)."""
-
-    @classmethod
-    def of(cls, real: NDArray[np.float64], made: NDArray[np.float64]) -> Self:
-        """From features (n, channel, d)."""
-        middle = np.concatenate([real, made]).mean(axis=0)
-        channels = range(real.shape[1])
-        return cls(
-            [Products.of(real[:, c] - middle[c], made[:, c] - middle[c]) for c in channels],
-            [Products.of(real[:, c], made[:, c]) for c in channels],
-            real,
-        )
-
-    def frechet(self, i: NDArray[np.intp], j: NDArray[np.intp]) -> float:
-        """Of the given images, mean over channels."""
-        return float(np.mean([frechet(products.take(i, j)) for products in self.centred]))
-
-    def values(self, i: NDArray[np.intp], j: NDArray[np.intp]) -> NDArray[np.float64]:
-        """In the order of :data:`NAMES`, of the given images, mean over channels."""
-        raw = [products.take(i, j) for products in self.raw]
-        return np.array([
-            self.frechet(i, j), np.mean([kid(products) for products in raw]),
-            np.mean([diversity_ratio(products) for products in raw]),
-        ])  # fmt: skip
 
 
 @dataclass
@@ -114,7 +81,7 @@ def _compare(
     real: Cohort, arm: Comparison, region: str, options: EvaluationOptions, features: Features, found: _Found
 ) -> None:
     """All measures of one arm in one region, its floor, and beside a translation what it was translated from."""
-    rows, real_rows = _with_region(arm.cohort, arm.rows, region), _with_region(real, arm.real_rows, region)
+    rows, real_rows = with_region(arm.cohort, arm.rows, region), with_region(real, arm.real_rows, region)
     n = min(len(rows), len(real_rows), options.max_images)
     if n < LEAST:
         found.warnings.append(f"{arm.arm}, {region}: {n} images a side, fewer than {LEAST}: no distribution measured.")
@@ -123,7 +90,7 @@ def _compare(
     rows = rows[spread_over_patients(arm.cohort.table["patient"][rows], n, options.seed, "compared")]
     real_rows = real_rows[spread_over_patients(real.table["patient"][real_rows], n, options.seed, "compared")]
     owners = (real.table["patient"][real_rows], arm.cohort.table["patient"][rows])
-    sets = _Sets.of(
+    sets = Sets.of(
         features(_images(real, real_rows, region, arm.cohort.channels)),
         features(_images(arm.cohort, rows, region, arm.cohort.channels)),
     )
@@ -132,35 +99,40 @@ def _compare(
         method=_method(features, arm, region, n), compared=arm.compared,
     )  # fmt: skip
     made = _with_intervals(sets, owners, empty, options)
+    made += _told_apart(sets.real, sets.made, owners, empty, options)
     infinity, points = extrapolate(sets.frechet, n, generator(options.seed, "frechet infinity", arm.arm, region))
-    made.append(_fill(empty, "frechet-distance-infinity", infinity, "line in 1/n, no interval"))
+    made.append(filled(empty, "frechet-distance-infinity", infinity, "line in 1/n, no interval"))
     found.curves.setdefault(region, {})[arm.arm] = points
     tables = [precision_recall(products, NEIGHBOURS) for products in sets.raw]
     for name in tables[0]:
         value = float(np.mean([table[name] for table in tables]))
-        made.append(_fill(empty, name, value, f"k = {NEIGHBOURS}, no interval"))
+        made.append(filled(empty, name, value, f"k = {NEIGHBOURS}, no interval"))
     diversity = made[NAMES.index("diversity-ratio")].value
     if diversity is not None and diversity < COLLAPSE:
         found.warnings.append(f"{arm.arm}, {region}: diversity ratio {diversity:.2f}, below {COLLAPSE}: mode collapse?")
     found.measurements += made
     _add_source(real, arm, rows, sets, owners, made[0], options, features, found)
     _add_floor(real, arm, made[0], empty, options, features, found)
+    if region == "lesion":
+        measured, warnings = radiomics_distance(real, arm, rows, real_rows, empty, options)
+        found.measurements += measured
+        found.warnings += warnings
 
 
 def _add_source(
-    real: Cohort, arm: Comparison, rows: NDArray[np.intp], sets: _Sets, owners: tuple[NDArray[Any], NDArray[Any]],
+    real: Cohort, arm: Comparison, rows: NDArray[np.intp], sets: Sets, owners: tuple[NDArray[Any], NDArray[Any]],
     distance: Measurement, options: EvaluationOptions, features: Features, found: _Found,
 ) -> None:  # fmt: skip
     """Of a translation: the images it was made from, untouched, against the same real ones, at the same n."""
     sources = source_rows(real, arm.cohort) if arm.cohort.is_translation else None
     shown = tuple(name for name in arm.cohort.conditions if name in real.channels)
     region = distance.region
-    if sources is None or not shown or len(_with_region(real, sources[rows], region)) < len(rows):
+    if sources is None or not shown or len(with_region(real, sources[rows], region)) < len(rows):
         return
     if len(shown) != len(arm.cohort.channels):  # as the baseline 'source image': the first, for every channel
         shown = shown[:1] * len(arm.cohort.channels)
     vectors = features(_images(real, sources[rows], region, shown))
-    before = _Sets.of(sets.real, vectors)
+    before = Sets.of(sets.real, vectors)
     name = f"source of {arm.arm} (untranslated)"
     empty = replace(distance, name="", arm=name, method=_method(features, arm, region, len(rows)))
     found.measurements += _with_intervals(before, owners, empty, options)
@@ -168,21 +140,13 @@ def _add_source(
     def difference(i: NDArray[np.intp], j: NDArray[np.intp]) -> NDArray[np.float64]:
         return np.array([sets.frechet(i, j) - before.frechet(i, j)])
 
-    value, low, high, how = jackknife(difference, *owners, options.jackknife_groups, options.seed)
-    nearer = _fill(
+    value, low, high, how = interval(difference, owners, options)
+    nearer = filled(
         replace(distance, compared=name, method=empty.method), "frechet-distance-difference", value[0],
         f"each image with its own source; {how}", low[0], high[0],
     )  # fmt: skip
     found.measurements.append(nearer)
     found.verdicts.append(_nearer_verdict(nearer, arm.compared))
-
-
-def _with_intervals(
-    sets: _Sets, owners: tuple[NDArray[Any], NDArray[Any]], empty: Measurement, options: EvaluationOptions
-) -> list[Measurement]:
-    values, low, high, how = jackknife(sets.values, *owners, options.jackknife_groups, options.seed)
-    low[NAMES.index("frechet-distance")] = np.maximum(low[NAMES.index("frechet-distance")], 0)  # a distance
-    return [_fill(empty, name, values[i], how, low[i], high[i]) for i, name in enumerate(NAMES)]
 
 
 def _add_floor(
@@ -195,13 +159,15 @@ def _add_floor(
     if floor is None:
         found.warnings.append(f"{arm.arm}, {region}: too few real patients for a real-vs-real floor.")
         return
-    level, size, patients = floor
+    level, size, patients, told = floor
     how = f"mean of {HALVINGS} random halvings of {patients} real patients, {size} + {size} images, no interval"
     between = replace(
         empty, arm="real vs real", compared=f"floor of {arm.arm}", n_images=size, n_patients=patients,
         method=_method(features, arm, region, size),
     )  # fmt: skip
-    found.measurements += [_fill(between, name, level[i], how) for i, name in enumerate(NAMES)]
+    found.measurements += [filled(between, name, level[i], how) for i, name in enumerate(NAMES)]
+    if told is not None:
+        found.measurements.append(filled(between, "two-sample-accuracy", told, how))
     if size < n:
         found.warnings.append(
             f"{arm.arm}, {region}: the real-vs-real floor has {size} images a side, not {n}: it is biased upward."
@@ -212,9 +178,9 @@ def _add_floor(
 
 def _floor(
     real: Cohort, arm: Comparison, region: str, n: int, options: EvaluationOptions, features: Features
-) -> tuple[NDArray[np.float64], int, int] | None:
-    """Distances between real images of disjoint halves of patients: (values, n of either side, patients)."""
-    pool = _with_region(real, arm.alike, region)
+) -> tuple[NDArray[np.float64], int, int, float | None] | None:
+    """Between real images of disjoint halves of patients: distances, n of either side, patients, accuracy."""
+    pool = with_region(real, arm.alike, region)
     # Enough for two halves of n, however the patients fall; one draw for all arms of like n, so features are shared.
     pool = pool[spread_over_patients(real.table["patient"][pool], 5 * n // 2, options.seed, "floor")]
     owners = real.table["patient"][pool]
@@ -222,18 +188,36 @@ def _floor(
     if len(names) < 2:
         return None
     vectors = features(_images(real, pool, region, arm.cohort.channels))
-    levels, sizes = [], []
-    for turn in range(HALVINGS):
-        random = generator(options.seed, "floor", turn)
-        first = np.isin(owners, random.permutation(names)[: len(names) // 2])
-        halves = [np.flatnonzero(first), np.flatnonzero(~first)]
-        size = min(n, *(len(half) for half in halves))
-        if size < LEAST:
-            continue
-        a, b = (vectors[half[spread_over_patients(owners[half], size, options.seed, "half")]] for half in halves)
-        levels.append(_Sets.of(a, b).values(np.arange(size), np.arange(size)))
-        sizes.append(size)
-    return (np.mean(levels, axis=0), min(sizes), len(names)) if levels else None
+    levels, sizes, told = [], [], []
+    for a, b in halves(owners, n, options.seed):
+        sets = Sets.of(vectors[a], vectors[b])
+        levels.append(sets.values(np.arange(len(a)), np.arange(len(b))))
+        sizes.append(len(a))
+        test = two_sample(_flat(vectors[a]), _flat(vectors[b]), (owners[a], owners[b]), options.seed)
+        told += [] if test is None else [test.accuracy]
+    accuracy = float(np.mean(told)) if told else None
+    return (np.mean(levels, axis=0), min(sizes), len(names), accuracy) if levels else None
+
+
+def _with_intervals(sets: Sets, owners: Owners, empty: Measurement, options: EvaluationOptions) -> list[Measurement]:
+    values, low, high, how = interval(sets.values, owners, options)
+    low[NAMES.index("frechet-distance")] = np.maximum(low[NAMES.index("frechet-distance")], 0)  # a distance
+    return [filled(empty, name, values[i], how, low[i], high[i]) for i, name in enumerate(NAMES)]
+
+
+def _told_apart(
+    real: NDArray[Any], made: NDArray[Any], owners: Owners, empty: Measurement, options: EvaluationOptions
+) -> list[Measurement]:
+    test = two_sample(_flat(real), _flat(made), owners, options.seed)
+    if test is None:
+        return []
+    how = "logistic regression on 64 principal components, 5 folds by patient; "
+    how += f"Clopper–Pearson with {test.patients} patients and sides as trials"
+    return [filled(empty, "two-sample-accuracy", test.accuracy, how, test.low, test.high)]
+
+
+def _flat(vectors: NDArray[Any]) -> NDArray[Any]:
+    return vectors.reshape(len(vectors), -1)
 
 
 def _verdict(distance: Measurement, floor: float, paired: bool) -> Verdict:
@@ -262,32 +246,14 @@ def _nearer_verdict(difference: Measurement, compared: str) -> Verdict:
     return Verdict(claim, "supported" if below else "cannot tell", number + ".")
 
 
-def _fill(
-    empty: Measurement, name: str, value: float, how: str, low: float = np.nan, high: float = np.nan
-) -> Measurement:
-    known = bool(np.isfinite([low, high]).all())
-    return replace(
-        empty, name=name, value=float(value) if np.isfinite(value) else None, low=float(low) if known else None,
-        high=float(high) if known else None, better=BETTER.get(name, "higher"), method=f"{empty.method}; {how}",
-    )  # fmt: skip
-
-
 def _method(features: Features, arm: Comparison, region: str, n: int) -> str:
-    from synthoma.networks.features import feature_size
-
-    height, width = feature_size(arm.cohort.images.shape[-2:])  # the numbers of two sizes are not comparable
+    height, width = features.shown(arm.cohort.images.shape[-2:])  # the numbers of two sizes are not comparable
     whole = f"whole images shown at {height} × {width}"
     shown = "lesion patches (1.5 × the bounding box, resized to 96²)" if region == "lesion" else whole
-    note = "; n < 1280 features: biased upward" if n < 1280 else ""
+    note = f"; n < {features.width} features: biased upward" if n < features.width else ""
     if len(arm.cohort.channels) > 1:
         note += f"; mean over the channels {', '.join(arm.cohort.channels)}"
     return f"{features.description}, {shown}, window [−1, 1]; n = {n} + {n}{note}; synthoma {__version__}"
-
-
-def _with_region(cohort: Cohort, rows: NDArray[np.intp], region: str) -> NDArray[np.intp]:
-    if region == "frame":
-        return rows
-    return np.array([row for row in rows if cohort.lesion(int(row)).any()], dtype=np.intp)
 
 
 def _images(cohort: Cohort, rows: NDArray[np.intp], region: str, channels: tuple[str, ...]) -> NDArray[Any]:

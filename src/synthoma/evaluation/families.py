@@ -5,19 +5,26 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import numpy as np
+
 from synthoma.cohort.guard import check_generator, check_splits
 from synthoma.evaluation.distribution import evaluate_distribution
 from synthoma.evaluation.evidence import Evidence
-from synthoma.evaluation.features import Features
+from synthoma.evaluation.features import LITE0, Features
 from synthoma.evaluation.options import EvaluationOptions
 from synthoma.evaluation.pairs import check_fit, has_test_patients
+from synthoma.evaluation.privacy import evaluate_privacy
 from synthoma.evaluation.recognition import evaluate_recognition
 from synthoma.evaluation.similarity import evaluate_similarity
+from synthoma.evaluation.statistics import spread_over_patients
 from synthoma.evaluation.structure import evaluate_structure
 from synthoma.evaluation.utility import augmentation, evaluate_utility
 from synthoma.records import Cohort
 
 __all__ = ["METRICS", "Family", "evaluate"]
+
+CALIBRATED_ON = 64
+"""Real training images that the batch norms of the extractor ``random`` are calibrated on."""
 
 Family = Callable[[Cohort, Mapping[str, Cohort], EvaluationOptions, Features], Evidence]
 
@@ -27,6 +34,7 @@ METRICS: Mapping[str, Family] = {
     "structure": evaluate_structure,
     "recognition": evaluate_recognition,
     "utility": evaluate_utility,
+    "privacy": evaluate_privacy,
 }
 
 
@@ -62,8 +70,20 @@ def evaluate(
         return Evidence.join({name: Evidence(warnings=(_nobody(real, name),)) for name in options.families})
     if "utility" in options.families:
         augmentation(real, synthetic)  # a leak stops the evaluation before minutes of work, not after
-    features = Features(cache, options.device)
-    return Evidence.join({name: METRICS[name](real, synthetic, options, features) for name in options.families})
+    features = _extractor(real, options, cache)
+    # The classifiers of these families learn on the embedded network, whichever describes the distributions.
+    lite0 = features if features.extractor == LITE0 else Features(cache, options.device)
+    asked = {name: lite0 if name in ("recognition", "utility") else features for name in options.families}
+    return Evidence.join({name: METRICS[name](real, synthetic, options, asked[name]) for name in options.families})
+
+
+def _extractor(real: Cohort, options: EvaluationOptions, cache: Path | None) -> Features:
+    """The network of the options; ``random`` is calibrated on real training images, evenly over their patients."""
+    if options.extractor != "random" or real.images.ndim != 4:
+        return Features(cache, options.device, options.extractor, options.extractor_weights)
+    rows = real.rows(split="train")
+    rows = rows[spread_over_patients(real.table["patient"][rows], CALIBRATED_ON, options.seed, "calibration")]
+    return Features(cache, options.device, "random", calibration=np.asarray(real.images[rows]))
 
 
 def _nobody(real: Cohort, family: str) -> str:

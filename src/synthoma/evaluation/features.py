@@ -18,8 +18,10 @@ from synthoma.storage import write_bytes
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["Features", "lesion_patches", "torch_device"]
+__all__ = ["LITE0", "Features", "lesion_patches", "torch_device"]
 
+LITE0 = "efficientnet-lite0"
+"""The extractor that is always there."""
 BATCH = 8
 PATCH = 96
 """Side that every lesion patch is resized to."""
@@ -35,27 +37,59 @@ class Features:
     """Looks up or computes features; each image once, whatever family asks.
 
     With a ``cache`` folder the vectors of each set that was asked for are stored as one ``.npy`` under the hash of the
-    weights and of the images' content: another image or other weights never meet an old vector.
+    weights and of the images' content: another image, another network or other weights never meet an old vector.
+
+    Args:
+        extractor: a name of :data:`synthoma.networks.extractors.EXTRACTORS`.
+        weights: the user's file, for those that need one.
+        calibration: (n, channel, y, x) real images, which the extractor ``random`` is calibrated on.
+
+    Raises:
+        MissingPartError: the extractor needs a file that is not there.
+        InputError: the file is damaged or another network's.
     """
 
-    def __init__(self, cache: Path | None = None, device: Device = "auto") -> None:
+    def __init__(
+        self,
+        cache: Path | None = None,
+        device: Device = "auto",
+        extractor: str = LITE0,
+        weights: Path | None = None,
+        calibration: NDArray[Any] | None = None,
+    ) -> None:
         self.cache = cache
         self.device = device
+        self.extractor = extractor
+        self._weights = weights
+        self._calibration = calibration
         self._known: dict[str, NDArray[np.float64]] = {}
+        if extractor not in (LITE0, "random"):
+            self._network("cpu")  # a missing or wrong file is refused now, not after an hour
 
     @property
     def description(self) -> str:
         """Extractor and hash of its weights, for ``Measurement.method``."""
-        return f"efficientnet-lite0 (weights {_network('cpu')[1][:16]}), 1280 features, mean over space"
+        how = ", mean over space" if self.extractor != "dinov2" else ", class token"
+        return f"{self.extractor} (weights {self._network('cpu')[1][:16]}), {self.width} features{how}"
+
+    @property
+    def width(self) -> int:
+        """Length of a feature vector."""
+        from synthoma.networks.extractors import EXTRACTORS
+
+        return EXTRACTORS[self.extractor].width
+
+    def shown(self, shape: tuple[int, ...]) -> tuple[int, int]:
+        """Height and width at which an image of ``shape`` is shown to the network."""
+        from synthoma.networks.extractors import shown_size
+
+        return shown_size(self.extractor, shape)
 
     def __call__(self, images: NDArray[Any]) -> NDArray[np.float64]:
-        """(n, channel, y, x) in [−1, 1] → (n, channel, 1280) float64; every channel is shown as three equal ones."""
+        """(n, channel, y, x) in [−1, 1] → (n, channel, width) float64; every channel is shown as three equal ones."""
         count, channels = images.shape[:2]
         flat = np.clip(np.asarray(images, dtype=np.float32), -1, 1).reshape(count * channels, *images.shape[2:])
-        weights = _network("cpu")[1]
-        from synthoma.networks.features import feature_size
-
-        head = f"{weights} {feature_size(flat.shape[1:])} {flat.shape[1:]}".encode()
+        head = f"{self._network('cpu')[1]} {self.shown(flat.shape[1:])} {flat.shape[1:]}".encode()
         keys = [hashlib.sha256(head + image.tobytes()).hexdigest() for image in flat]
         missing = [i for i, key in enumerate(keys) if key not in self._known]
         if missing:
@@ -65,11 +99,18 @@ class Features:
             if vectors is not None:
                 self._known.update(zip(keys, vectors, strict=True))
             else:
-                found = _extract(flat[missing], torch_device(self.device))
+                device = torch_device(self.device)
+                found = _extract(flat[missing], self.extractor, self._network(str(device))[0], device)
                 self._known.update(zip([keys[i] for i in missing], found, strict=True))
                 if path is not None:
                     _write(path, np.stack([self._known[key] for key in keys]))
         return np.stack([self._known[key] for key in keys]).reshape(count, channels, -1)
+
+    def _network(self, device: str) -> tuple[Any, str]:
+        calibration = self._calibration
+        if calibration is None or self.extractor != "random":
+            return _network(device, self.extractor, self._weights)
+        return _calibrated(device, calibration.shape, np.ascontiguousarray(calibration, dtype=np.float32).tobytes())
 
 
 def lesion_patches(cohort: Cohort, rows: NDArray[np.intp], channels: tuple[str, ...]) -> NDArray[np.float32]:
@@ -113,30 +154,41 @@ def torch_device(device: Device) -> torch.device:
     return torch.device("cuda" if device != "cpu" and torch.cuda.is_available() else "cpu")
 
 
-@lru_cache(maxsize=2)
-def _network(device: str) -> tuple[Any, str]:
+@lru_cache(maxsize=4)
+def _network(device: str, extractor: str = LITE0, weights: Path | None = None) -> tuple[Any, str]:
     try:
-        from synthoma.networks.pretrained import efficientnet_lite0
+        from synthoma.networks.extractors import load_extractor
 
-        module, weights = efficientnet_lite0()
+        module, sha256 = load_extractor(extractor, weights)
     except ImportError as error:
         raise MissingPartError(
             describe("efficientnet-lite0", "the package efficientnet_lite_pytorch", "none",
                      "pip install efficientnet_lite_pytorch==0.1.0")
         ) from error  # fmt: skip
-    return module.to(device), weights
+    return module.to(device), sha256
 
 
-def _extract(images: NDArray[np.float32], device: torch.device) -> NDArray[np.float64]:
+@lru_cache(maxsize=2)
+def _calibrated(device: str, shape: tuple[int, ...], images: bytes) -> tuple[Any, str]:
+    """The extractor ``random`` for these real images."""
     import torch
 
-    from synthoma.networks.features import lite0_features
+    from synthoma.networks.extractors import load_extractor
 
-    network = _network(str(device))[0].eval()
+    flat = np.frombuffer(images, dtype=np.float32).reshape(-1, *shape[-2:]).copy()
+    module, sha256 = load_extractor("random", calibration=torch.from_numpy(flat))
+    return module.to(device), sha256
+
+
+def _extract(images: NDArray[np.float32], extractor: str, network: Any, device: torch.device) -> NDArray[np.float64]:
+    import torch
+
+    from synthoma.networks.extractors import features_of
+
     found = []
     for start in range(0, len(images), BATCH):
         batch = torch.from_numpy(np.ascontiguousarray(images[start : start + BATCH])).to(device)
-        found.append(lite0_features(network, batch).cpu().numpy())
+        found.append(features_of(extractor, network, batch).cpu().numpy())
     return np.concatenate(found)
 
 

@@ -11,7 +11,7 @@ from synthoma.cohort.augment import AugmentOptions
 from synthoma.errors import MissingPartError, describe, did_you_mean
 from synthoma.options import Options
 
-__all__ = ["ARMS", "FAMILIES", "ClassifierOptions", "EvaluationOptions", "UtilityOptions"]
+__all__ = ["ARMS", "FAMILIES", "ClassifierOptions", "EvaluationOptions", "SegmenterOptions", "UtilityOptions"]
 
 FAMILIES = ("similarity", "distribution", "structure", "recognition", "utility", "privacy")
 
@@ -110,6 +110,19 @@ class UtilityOptions(Options):
         return values
 
 
+class SegmenterOptions(Options):
+    """The U-Net of the structure family that marks lesions, trained on real training patients only."""
+
+    steps: int = Field(default=400, ge=1, le=100_000)
+    """Optimiser steps, a fixed number."""
+    batch: int = Field(default=8, ge=2, le=256)
+    """Images a step, half of them with a lesion."""
+    width: int = Field(default=12, ge=4, le=256)
+    """Channels of its first level."""
+    learning_rate: float = Field(default=2e-3, gt=0, le=1)
+    """The highest of a cycle, of AdamW."""
+
+
 class EvaluationOptions(Options):
     """What is measured of a synthetic cohort, and how."""
 
@@ -119,14 +132,27 @@ class EvaluationOptions(Options):
     """Of every draw: bootstraps, subsets, the classifier."""
     bootstrap_draws: int = Field(default=2000, ge=100, le=100_000)
     """Draws of patients for each bootstrap interval."""
-    extractor: Literal["efficientnet-lite0"] = "efficientnet-lite0"
-    """The network whose features the distribution family compares."""
+    extractor: Literal["efficientnet-lite0", "inception-v3", "radimagenet-resnet50", "dinov2", "random"] = (
+        "efficientnet-lite0"
+    )
+    """The network whose features the distribution and privacy families compare: the embedded one, one whose weights are
+    the user's (``synthoma weights list``), or ``random``, the embedded one untrained, as a control. Numbers of
+    different extractors are never comparable."""
+    extractor_weights: Path | None = None
+    """The file of weights of ``inception-v3``, ``radimagenet-resnet50`` or ``dinov2``."""
     max_images: int = Field(default=400, ge=10)
     """At most so many images of a set go through the feature network, drawn evenly over its patients."""
+    interval: Literal["jackknife", "subsampling"] = "jackknife"
+    """Of the distances: patients left out in turn, or ``subsamples`` draws of half of the patients."""
+    subsamples: int = Field(default=1000, ge=100, le=100_000)
+    """Draws of ``interval: subsampling``."""
     jackknife_groups: int = Field(default=20, ge=3)
     """With more patients than this, the jackknife of distances leaves out groups of them instead of single ones."""
     classifier: ClassifierOptions = ClassifierOptions()
     utility: UtilityOptions = UtilityOptions()
+    segmenter: SegmenterOptions | None = None
+    """Of the structure family: marks lesions in synthetic and real images. Off when left out: its training takes about
+    a minute a set of channels (``segmenter: {}`` turns it on)."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where networks run; ``auto`` takes a CUDA device when there is one."""
 
@@ -139,3 +165,19 @@ class EvaluationOptions(Options):
         if not names or len(set(names)) != len(names):
             raise ValueError(f"expected one or more different families of {', '.join(FAMILIES)}, found {list(names)}")
         return names
+
+    @model_validator(mode="after")
+    def _weights_fit(self) -> Self:
+        if self.extractor_weights is not None and self.extractor in ("efficientnet-lite0", "random"):
+            raise ValueError(f"{self.extractor} needs no file: extractor_weights belong to another extractor")
+        return self
+
+    def check_extractor(self) -> None:
+        """Refuse now what would fail after hours of training.
+
+        Raises:
+            MissingPartError: the extractor's file of weights is not there.
+        """
+        from synthoma.networks.extractors import check_file
+
+        check_file(self.extractor, self.extractor_weights)

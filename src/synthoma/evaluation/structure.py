@@ -12,6 +12,8 @@ from synthoma import __version__
 from synthoma.evaluation.comparisons import Comparison, comparisons
 from synthoma.evaluation.evidence import Evidence
 from synthoma.evaluation.features import Features
+from synthoma.evaluation.lesions import DEFINITIONS as OF_LESIONS
+from synthoma.evaluation.lesions import measure_lesions, measure_slices
 from synthoma.evaluation.options import EvaluationOptions
 from synthoma.evaluation.statistics import patient_bootstrap, patient_interval, patient_means, spread_over_patients
 from synthoma.records import Cohort, Measurement
@@ -27,7 +29,7 @@ DEFINITIONS = {
     "above 0 is noisy or too sharp.",
     "checkerboard-index": "Share of the power (without the mean) on the highest row and column of frequencies, where "
     "upsampling leaves its pattern; to be read beside that of the real images.",
-}
+} | OF_LESIONS  # fmt: skip
 
 Float = NDArray[np.float64]
 
@@ -79,12 +81,17 @@ def sharpness(made: Float, real: Float) -> float:
 def evaluate_structure(
     real: Cohort, synthetic: Mapping[str, Cohort], options: EvaluationOptions, features: Features
 ) -> Evidence:
-    """Spectrum distance, sharpness and checkerboard index of every arm against the real images it stands beside."""
+    """Spectrum distance, sharpness and checkerboard index of every arm against the real images it stands beside; of
+    lesions contrast, size and, where asked for, what a segmenter marks; of volumes how their slices fit together."""
     del features  # structure is read from the pixels
-    if real.images.ndim != 4:
-        return Evidence(warnings=("structure: spectra are computed of 2D images only.",), definitions=DEFINITIONS)
-    found: list[Measurement] = []
     arms, warnings = comparisons(real, synthetic)
+    lesions = measure_lesions(real, arms, options)
+    found: list[Measurement] = list(lesions.measurements)
+    warnings = [*warnings, *lesions.warnings]
+    if real.images.ndim != 4:
+        found += measure_slices(real, arms, options)
+        warnings.append("structure: spectra are computed of 2D images only.")
+        return Evidence(tuple(found), {}, tuple(warnings), (), DEFINITIONS)
     spectra: dict[str, list[float]] = {}
     for arm in arms:
         channels = arm.cohort.channels

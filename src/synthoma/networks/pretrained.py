@@ -45,7 +45,7 @@ class WeightFile:
     """Whose state dict it is."""
     used_for: str
     sha256: str
-    """Of the embedded file; for the others the first digits, which their publisher put into the file's name."""
+    """Of the embedded file; for the others the first digits, where their publisher put them into the file's name."""
     setting: str
     """Where the user names the file; empty for the embedded one."""
 
@@ -71,6 +71,27 @@ WEIGHTS: Mapping[str, WeightFile] = {
         "the study's classifier",
         "0676ba61",
         "evaluation.classifier.weights",
+    ),
+    "inception-v3": WeightFile(
+        "inception-v3",
+        "pytorch-fid's Inception-v3 (Conv2d_1a_3x3.conv.weight …, 1008 classes)",
+        "features comparable with published Fréchet Inception distances",
+        "6726825d",
+        "evaluation.extractor_weights",
+    ),
+    "radimagenet-resnet50": WeightFile(
+        "radimagenet-resnet50",
+        "RadImageNet's ResNet-50 for PyTorch (backbone.0.weight …, without a last layer)",
+        "features of a network trained on radiological images",
+        "",
+        "evaluation.extractor_weights",
+    ),
+    "dinov2": WeightFile(
+        "dinov2",
+        "DINOv2's ViT-S/14 (cls_token, blocks.0.norm1.weight …)",
+        "features of a network trained without labels",
+        "",
+        "evaluation.extractor_weights",
     ),
 }
 

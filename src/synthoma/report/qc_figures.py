@@ -46,7 +46,7 @@ def thumbnail_picture(thumbnail: Thumbnail, alt: str) -> Picture:
 
 
 def as_read(name: str, channels: Container[str]) -> str:
-    """The channel as read that a prepared one comes from: ``ct`` for the window ``ct-lung``, the neighbour ``ct@-1``."""
+    """The channel as read that a prepared one comes from: ``ct`` of the window ``ct-lung``, the neighbour ``ct@-1``."""
     while name not in channels and (shorter := re.sub("[-@]+[^-@]*$", "", name)) != name:
         name = shorter
     return name

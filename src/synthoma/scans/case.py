@@ -135,7 +135,8 @@ def folder_of(path: Path) -> Path:
     if not path.is_dir():
         raise ScanError(describe(path, "a folder", "a file", "Set data.path to the folder of the scans."))
     try:
-        next(os.scandir(path), None)
+        with os.scandir(path) as entries:
+            next(entries, None)
     except OSError as error:
         raise unreadable(path, "a folder that can be listed", error) from error
     return path

@@ -8,6 +8,7 @@ import io
 import logging
 import math
 import struct
+import warnings
 import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -100,6 +101,8 @@ def read_volumes(path: Path) -> tuple[Volume, ...]:
 
 
 def _read(path: Path, *, several: bool) -> tuple[Volume, ...]:
+    from nibabel.spatialimages import HeaderDataError
+
     try:
         data = path.read_bytes()
         sha256 = hashlib.sha256(data).hexdigest()
@@ -117,7 +120,7 @@ def _read(path: Path, *, several: bool) -> tuple[Volume, ...]:
         with _quiet():
             array = np.asanyarray(kind.from_bytes(data).dataobj)
         stack = array.reshape(*grid.shape[::-1], count).T
-    except (OSError, ValueError, KeyError, TypeError, OverflowError, MemoryError) as error:
+    except (OSError, ValueError, KeyError, TypeError, OverflowError, MemoryError, HeaderDataError) as error:
         raise unreadable(path, _EXPECTED, error) from error
     unset = int(header["qform_code"]) == 0 and int(header["sform_code"]) == 0
     notes = (f"{path.name}: the header gives no orientation",) if unset else ()
@@ -151,11 +154,13 @@ def _offset(path: Path, header: Any) -> int:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """NiBabel logs what it mends in a header: nothing that a user could act on."""
+    """NiBabel logs what it mends in a header, and warns of odd extensions: nothing that a user could act on."""
     logger = logging.getLogger("nibabel.global")
     before, logger.disabled = logger.disabled, True
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
     finally:
         logger.disabled = before
 
