@@ -143,9 +143,10 @@ def test_a_generator_of_fresh_phantoms_is_not_flagged(real, synthetic, seed):
     assert evidence.curves["privacy"]["sample"]["near_duplicates"] == []
     assert len(evidence.curves["privacy"]["sample"]["nearest"]) == 12
     assert release_problems(evidence) == []
-    for name in ("closer-to-training", "closer-to-training-features", "membership-auc-nearest"):
-        found = evidence.find(name)
-        assert found.low <= 0.5 <= found.high
+    # of three 95 % intervals one may miss ½; how often they do is simulated in test_privacy_parts.py
+    names = ("closer-to-training", "closer-to-training-features", "membership-auc-nearest")
+    holding = [found.low <= 0.5 <= found.high for found in map(evidence.find, names)]
+    assert sum(holding) >= 2
 
 
 def test_one_copy_among_many_fresh_images_is_named(real, synthetic, replayed):

@@ -20,9 +20,9 @@ def demo(
     settings: Set = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """The whole path on phantoms, in minutes: MR of the brain, CT of the chest or the liver.
+    """The whole path on phantoms, in minutes.
 
-    Run again, it goes on where it stopped.
+    MR of the brain, CT of the chest or the liver. Run again, it goes on where it stopped.
     """
     from synthoma.verbs import demo
 

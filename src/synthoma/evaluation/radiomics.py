@@ -53,6 +53,10 @@ def lesion_features(images: Float, mask: NDArray[np.bool_], pixel: float = 1.0) 
         mask: (y, x); all its parts together are one lesion.
         pixel: area of a pixel in mm².
     """
+    box = tuple(
+        slice(max(0, int(at.min()) - RING), int(at.max()) + RING + 1) for at in np.nonzero(mask)
+    )  # nothing farther away is looked at
+    images, mask = images[:, *box], mask[box]
     parts = [_shape(mask, pixel)]
     for image in images:
         parts += [_first_order(image, mask), _texture(image, mask)]
@@ -86,14 +90,14 @@ def _first_order(image: Float, mask: NDArray[np.bool_]) -> Float:
 
 
 def _texture(image: Float, mask: NDArray[np.bool_]) -> Float:
-    counts = np.zeros((LEVELS, LEVELS))
+    counts = np.zeros(LEVELS**2)
     levels = _levels(image)
     for down, right in ((0, 1), (1, 0), (1, 1), (1, -1)):
         first, second = _shifted(levels, down, right)
         both = np.logical_and(*_shifted(mask, down, right))
-        np.add.at(counts, (first[both], second[both]), 1)
-    counts += counts.T
-    share = counts / max(counts.sum(), 1.0)
+        counts += np.bincount(first[both] * LEVELS + second[both], minlength=LEVELS**2)
+    table = counts.reshape(LEVELS, LEVELS) + counts.reshape(LEVELS, LEVELS).T
+    share = table / max(table.sum(), 1.0)
     i, j = np.mgrid[:LEVELS, :LEVELS]
     mean = (share * i).sum()
     variance = (share * (i - mean) ** 2).sum()

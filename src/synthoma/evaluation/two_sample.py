@@ -41,12 +41,13 @@ def two_sample(first: Float, second: Float, owners: tuple[NDArray[Any], NDArray[
     from sklearn.linear_model import LogisticRegression
     from sklearn.model_selection import StratifiedGroupKFold
 
-    features = np.concatenate([first, second]) - np.concatenate([first, second]).mean(axis=0)
-    left, scale, _ = np.linalg.svd(features, full_matrices=False)
-    keep = min(COMPONENTS, int((scale > 1e-9 * max(float(scale[0]), 1e-300)).sum()))
+    features = np.concatenate([first, second])
+    features = features - features.mean(axis=0)
+    power, left = np.linalg.eigh(features @ features.T)  # the left singular vectors, least first
+    keep = min(COMPONENTS, int((power > 1e-12 * max(float(power[-1]), 1e-300)).sum()))
     if keep == 0:
         return None
-    scores = left[:, :keep] * np.sqrt(len(left))
+    scores = left[:, -keep:] * np.sqrt(len(left))
     is_second = np.arange(len(left)) >= len(first)
     groups = np.concatenate(owners).astype(str)
     if min(len(np.unique(side)) for side in owners) < FOLDS:
