@@ -21,7 +21,9 @@ def run(
     plan: Annotated[bool, typer.Option("--plan", help="Show the stages and their cost; do nothing.")] = False,
     overwrite: Overwrite = False,
 ) -> None:
-    """A whole study: from scans to report by a recipe, repeated over folds and runs where it says so (protocol.…).
+    """A whole study: from scans to report, by a recipe.
+
+    Repeated over folds and runs where it says so (protocol.…).
 
     Run again, it goes on where it stopped. With --overwrite, stages whose settings changed are done anew, and all
     after them.
