@@ -108,7 +108,7 @@ class _Real:
         self.table = {"patient": np.asarray(patients), "site": np.asarray(sites)}
 
 
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None)
 @given(st.lists(st.tuples(st.booleans(), st.sampled_from("AB"), st.integers(1, 5)), min_size=2, max_size=12))
 def test_equal_sets_are_equal_patient_by_patient(people):
     patients = np.repeat([f"p{i}" for i in range(len(people))], [n for *_, n in people])

@@ -7,6 +7,8 @@ low pass to blur and noise, and the search runs over all turns by 90°, flips an
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -24,6 +26,8 @@ LOW_PASS = (0.03, 0.02)
 SLABS = 8
 """A volume is averaged to so many slabs along z, which then stand side by side like channels."""
 BLOCK = 256
+SHARED_FROM = 500_000
+"""Pairs from which on threads share the products."""
 FLAT = 0.01
 """A standard deviation below this, of values in [−1, 1]: nothing is there to compare."""
 LEAST_REST = 1e-4
@@ -97,26 +101,30 @@ def coarse_correlations(made: Prepared, real: Prepared, mean: Prepared) -> tuple
     Returns:
         (m, n) correlations, (m, n) indices into :data:`ORIENTATIONS`.
     """
+    import torch
+
     reach = real.reach[0]
     inner = COARSE - 2 * reach
-    b, m = (_vectors(grid.coarse[:, :, reach : reach + inner, reach : reach + inner]) for grid in (real, mean))
-    along_b = b @ m[0]
-    rest_b = _rest(along_b)
+    middle = np.s_[:, :, reach : reach + inner, reach : reach + inner]
+    along_mean = _vectors(mean.coarse[middle])[0]
+    others = torch.from_numpy(_without(_vectors(real.coarse[middle]), along_mean).T.copy())
     best = np.full((len(made), len(real)), -1, dtype=np.float32)
     orientation = np.zeros(best.shape, dtype=np.int8)
-    for start in range(0, len(made), BLOCK):
-        rows = slice(start, start + BLOCK)
-        for number in range(len(ORIENTATIONS)):
-            turned = _doubled(_oriented(made.coarse[rows], number))
-            for down in range(4 * reach + 1):
-                for right in range(4 * reach + 1):
-                    a = _vectors(turned[:, :, down : down + 2 * inner : 2, right : right + 2 * inner : 2])
-                    along_a = a @ m[0]
-                    found = a @ b.T - along_a[:, None] * along_b
-                    found /= _rest(along_a)[:, None] * rest_b
-                    better = found > best[rows]
-                    best[rows][better] = found[better]
-                    orientation[rows][better] = number
+    with _one_thread() if best.size < SHARED_FROM else nullcontext():
+        for start in range(0, len(made), BLOCK):
+            rows = slice(start, start + BLOCK)
+            for number in range(len(ORIENTATIONS)):
+                turned = _doubled(_oriented(made.coarse[rows], number))
+                highest = torch.full(best[rows].shape, -1.0)
+                product = torch.empty_like(highest)
+                for down in range(4 * reach + 1):
+                    for right in range(4 * reach + 1):
+                        window = turned[:, :, down : down + 2 * inner : 2, right : right + 2 * inner : 2]
+                        own = torch.from_numpy(_without(_vectors(window), along_mean))
+                        torch.maximum(highest, torch.mm(own, others, out=product), out=highest)
+                better = highest.numpy() > best[rows]
+                best[rows][better] = highest.numpy()[better]
+                orientation[rows][better] = number
     return best, orientation
 
 
@@ -180,6 +188,26 @@ def _vectors(windows: Float) -> Float:
     vectors = (windows - windows.mean(axis=(2, 3), keepdims=True)).reshape(len(windows), -1)
     squares = (vectors**2).sum(axis=1, keepdims=True)
     return np.asarray(vectors / _norm(squares, vectors.shape[1]), dtype=np.float32)
+
+
+def _without(vectors: Float, mean: Float) -> Float:
+    """What is left of unit vectors without their part along the mean image, again of unit norm."""
+    along = vectors @ mean
+    return np.asarray((vectors - along[:, None] * mean) / _rest(along)[:, None], dtype=np.float32)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Products as small as these, thousands of them, are not worth sharing: on busy cores threads that wait for each
+    other took eight times as long."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _doubled(images: Float) -> Float:

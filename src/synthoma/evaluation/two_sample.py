@@ -57,7 +57,7 @@ def two_sample(first: Float, second: Float, owners: tuple[NDArray[Any], NDArray[
     for train, test in folds.split(scores, is_second, groups):
         if is_second[train].all() or not is_second[train].any():
             return None
-        classifier = LogisticRegression(max_iter=1000).fit(scores[train], is_second[train])
+        classifier = LogisticRegression(solver="newton-cholesky").fit(scores[train], is_second[train])
         right[test] = classifier.predict(scores[test]) == is_second[test]
     units = np.char.add(np.where(is_second, "second:", "first:"), groups)
     names = np.unique(units)
