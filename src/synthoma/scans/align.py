@@ -113,7 +113,9 @@ def image_of(array: NDArray[Any], grid: Grid) -> Any:
     image = sitk.GetImageFromArray(array.astype(np.float32 if native == np.float16 else native, copy=False))
     image.SetSpacing(grid.spacing_mm[::-1])
     image.SetOrigin((np.asarray(grid.origin_mm) * _TO_LPS).tolist())
-    image.SetDirection((np.asarray(grid.direction)[::-1] * _TO_LPS).T.ravel().tolist())
+    direction = (np.asarray(grid.direction)[::-1] * _TO_LPS).T
+    direction[np.abs(direction) < 1e-12] = 0  # ITK inverts a matrix with denormal numbers wrongly
+    image.SetDirection(direction.ravel().tolist())
     return image
 
 
