@@ -33,6 +33,7 @@ from synthoma.records import Grid, Samples, Scan, SourceFile
 from synthoma.report.qc_case import CaseQuality, Look, Rejected, compare, look_at, look_from, look_parts
 from synthoma.scans import Case, DataOptions, read
 from synthoma.storage import writable
+from synthoma.training.stopping import stopping
 
 __all__ = ["Prepared", "Work", "prepare_case", "prepare_cases", "prepare_to_disk", "quiet", "without_paths"]
 
@@ -212,7 +213,10 @@ def _side_by_side(cases: deque[Case], work: Work, workers: int, folder: Path) ->
             # One more than there are workers waits, so that none is idle. More would gather results behind a slow case.
             while cases and len(begun) < workers + 2:
                 stem = folder / str(next(numbers))
-                begun.append((executor.submit(prepare_to_disk, cases.popleft(), work, stem), stem))
+                with stopping() as stopped:  # loky's books do not stand a Ctrl-C in the midst of an entry
+                    begun.append((executor.submit(prepare_to_disk, cases.popleft(), work, stem), stem))
+                if stopped.is_set():
+                    raise KeyboardInterrupt
             future, stem = begun.popleft()
             yield _from_disk(future.result(), stem)
             for path in _arrays(stem):
@@ -221,6 +225,9 @@ def _side_by_side(cases: deque[Case], work: Work, workers: int, folder: Path) ->
         remedy = "Memory was short, probably: fewer --workers, or smaller preprocessing.steps.resize.size."
         raise ProcessError(describe("prepare", f"{workers} workers that end", "one that was killed", remedy)) from error
     finally:
+        # Its thread dies of a KeyError, on stderr, when what was submitted is struck out before a worker was given it.
+        while any(not future.running() and not future.done() for future, _ in begun):
+            time.sleep(0.001)
         executor.shutdown(wait=True, kill_workers=True)
 
 
