@@ -4,7 +4,7 @@
 
     x.study/
     ├── study.json       what the server reads: the order of each reader, the images' format; no origin
-    ├── key.json         which image is what; read by the export only, and may be kept elsewhere until then
+    ├── key.json         which image is what; for export and analysis only; may be kept elsewhere until then
     ├── secret           signs links and cookies (readable by its owner only)
     ├── links.txt        the private link of each reader, and the administrator's (readable by its owner only)
     ├── images/<id>.raw  int16, little-endian, (z, y, x), all of one length; the ids are random
