@@ -11,7 +11,9 @@ import torch
 
 import synthoma
 from synthoma.errors import OutputError, SettingError
+from synthoma.networks.extractors import EXTRACTORS
 from synthoma.networks.pretrained import VGG19Features
+from synthoma.networks.resnet50 import ResNet50
 from synthoma.recipes import Recipe, read_blocks, read_recipe, ready_recipes, to_yaml
 
 
@@ -63,11 +65,32 @@ def test_a_file_of_vgg19_is_loaded_strictly(typed, tmp_path):
     state = VGG19Features().state_dict()
     torch.save(state, tmp_path / "vgg.pth")
     said = typed("weights", "verify", tmp_path / "vgg.pth")
-    assert (said.code, "fits     vgg19, another file than the published one" in said.out) == (0, True)
+    assert (said.code, "fits     vgg19, another file than the published" in said.out) == (0, True)
     state.pop("features.0.bias")
     torch.save(state, tmp_path / "less.pth")
     said = typed("weights", "verify", tmp_path / "less.pth")
     assert (said.code, "found a difference at features.0.bias." in said.err) == (2, True)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["resnet50", "inception-v3", "radimagenet-resnet50", "dinov2"])
+def test_files_of_the_other_networks_are_told_apart(typed, tmp_path, name):
+    network = ResNet50() if name == "resnet50" else EXTRACTORS[name].build()
+    state = network.state_dict()
+    if name == "radimagenet-resnet50":  # its authors number the parts
+        numbers = {"conv1": "0", "bn1": "1", "layer1": "4", "layer2": "5", "layer3": "6", "layer4": "7"}
+        heads = {key: key.partition(".") for key in state if not key.startswith("fc.")}
+        state = {f"backbone.{numbers[head]}.{rest}": state[key] for key, (head, _, rest) in heads.items()}
+    torch.save(state, tmp_path / "x.pth")
+    said = typed("weights", "verify", tmp_path / "x.pth")
+    assert (said.code, said.err) == (0, "")
+    assert f"fits     {name}" in said.out
+
+
+def test_a_file_of_no_known_network(typed, tmp_path):
+    torch.save({"weight": torch.zeros(2)}, tmp_path / "x.pth")
+    said = typed("weights", "verify", tmp_path / "x.pth")
+    assert (said.code, "dinov2, efficientnet-lite0, found others (weight …)" in said.err) == (2, True)
 
 
 def test_weights_that_were_altered(typed, tmp_path, monkeypatch):

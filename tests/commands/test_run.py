@@ -60,3 +60,20 @@ def test_a_design_that_does_not_fit_the_split_is_refused(typed, tmp_path):
     )
     assert said.code == 2
     assert "protocol.design: kfold needs split.folds of 2 or more, got 0." in said.err
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (("evaluation.extractor=inception-v3",), "no setting evaluation.extractor_weights"),
+        (
+            ("evaluation.classifier.network=resnet50", "evaluation.classifier.weights=nowhere.pth"),
+            "found nothing at now",
+        ),
+    ],
+)
+def test_weights_that_are_missing_are_found_before_anything_is_done(typed, tmp_path, settings, message):
+    words = [word for setting in settings for word in ("--set", setting)]
+    said = typed("run", "demo", "--out", tmp_path / "study", *words)
+    assert (said.code, message in said.err) == (3, True)
+    assert not (tmp_path / "study").exists()

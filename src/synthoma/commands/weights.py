@@ -67,21 +67,47 @@ def _embedded(name: str) -> Path:
     return embedded_lite0_path()
 
 
+TELLING = {
+    "features.0.weight": "vgg19",
+    "layer1.0.conv1.weight": "resnet50",
+    "Conv2d_1a_3x3.conv.weight": "inception-v3",
+    "backbone.0.weight": "radimagenet-resnet50",
+    "cls_token": "dinov2",
+    "_conv_stem.weight": "efficientnet-lite0",
+}
+"""A tensor that only one of the layouts has."""
+
+
 def _fits(file: Path) -> str:
-    """Which network a user's file is for; loaded strictly, and never with code in it."""
+    """Which network a user's file is for; loaded strictly, and never with code in it.
+
+    Raises:
+        InputError: no layout that is known, or not all of it.
+    """
     import torch
 
-    from synthoma.networks.pretrained import WEIGHTS, efficientnet_lite0, load_state, vgg19_features
+    from synthoma.networks.extractors import load_extractor
+    from synthoma.networks.pretrained import WEIGHTS, efficientnet_lite0, load_state, resnet50, vgg19_features
 
     state = load_state(file)
-    try:
-        _, sha256 = vgg19_features(file)
-        known = sha256.startswith(WEIGHTS["vgg19"].sha256)
-        return "vgg19, " + ("the published file" if known else "another file than the published one")
-    except InputError as error:
+    name = next((network for tensor, network in TELLING.items() if tensor in state), None)
+    if name is None:
+        known = ", ".join(TELLING.values())
+        raise InputError(describe(file, f"the weights of {known}", f"others ({next(iter(state), 'no tensor')} …)"))
+    if name == "efficientnet-lite0":
         network, _ = efficientnet_lite0()
         try:
-            network.load_state_dict({name: torch.as_tensor(value) for name, value in state.items()}, strict=True)
-        except RuntimeError:
-            raise error from None
-        return "efficientnet-lite0 (only the embedded file is used)"
+            network.load_state_dict({key: torch.as_tensor(value) for key, value in state.items()}, strict=True)
+        except RuntimeError as error:
+            raise InputError(describe(file, f"the tensors of {WEIGHTS[name].layout}", str(error))) from None
+        return f"{name} (only the embedded file is used)"
+    if name == "vgg19":
+        _, sha256 = vgg19_features(file)
+    elif name == "resnet50":
+        _, sha256 = resnet50(file, 3, 1000)
+    else:
+        _, sha256 = load_extractor(name, file)
+    published = WEIGHTS[name].sha256
+    if not published:
+        return f"{name}; its publisher names no checksum"
+    return f"{name}, " + ("the published file" if sha256.startswith(published) else "another file than the published")

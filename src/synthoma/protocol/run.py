@@ -67,6 +67,8 @@ def check_study(recipe: Recipe, out: Path) -> None:
     for study in (recipe, *(recipe.variant(name) for name in recipe.protocol.variants)):
         if isinstance(study.gan, ConditionalOptions):
             study.gan.perceptual.check_weights()
+    recipe.evaluation.check_extractor()
+    recipe.evaluation.classifier.check_weights()
     if out.exists() and not (out / "stages.json").is_file() and (not out.is_dir() or any(out.iterdir())):
         raise OutputError(describe(out, "a new folder or that of a study", "another one", "Choose another --out."))
 
