@@ -102,6 +102,16 @@ def test_weights_that_were_altered(typed, tmp_path, monkeypatch):
     assert (said.code, "x.pth: expected SHA-256 579344" in said.err) == (2, True)
 
 
+def test_a_protocol_is_told_in_a_few_lines(typed, tmp_path):
+    stages = ["prepare", *(f"run 0 fold {fold}: {name}" for fold in range(3) for name in ("divide", "train"))]
+    (tmp_path / "stages.json").write_text(json.dumps(dict.fromkeys(stages, {})))
+    for fold in range(3):
+        (tmp_path / "folds" / f"run-0-fold-{fold}" / "real.cohort").mkdir(parents=True)
+    lines = typed("info", tmp_path).out.splitlines()
+    assert lines[1] == "  begun     prepare, divide (3 ×), train (3 ×)"
+    assert lines[2] == "  cohorts   folds/*/real.cohort (3 ×)"
+
+
 @pytest.mark.slow
 def test_doctor(typed):
     said = typed("doctor")

@@ -67,8 +67,8 @@ def test_a_design_that_does_not_fit_the_split_is_refused(typed, tmp_path):
     [
         (("evaluation.extractor=inception-v3",), "no setting evaluation.extractor_weights"),
         (
-            ("evaluation.classifier.network=resnet50", "evaluation.classifier.weights=nowhere.pth"),
-            "found nothing at now",
+            ("evaluation.classifier={network: resnet50, trainable: all, weights: nowhere.pth}",),
+            "found nothing at nowhere.pth",
         ),
     ],
 )

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -171,11 +174,17 @@ def _study(path: Path) -> dict[str, Any]:
 def _study_lines(study: dict[str, Any], path: Path) -> list[str]:
     lines = [f"{study['path']}:"]
     if study["stages"]:
-        lines.append(f"  begun     {', '.join(study['stages'])}")
+        lines.append(f"  begun     {', '.join(_counted(name.rpartition(': ')[2] for name in study['stages']))}")
     if study["cohorts"]:
-        lines.append(f"  cohorts   {', '.join(study['cohorts'])}")
+        places = (re.sub(r"^folds/[^/]+/", "folds/*/", place) for place in study["cohorts"])
+        lines.append(f"  cohorts   {', '.join(_counted(places))}")
     lines.append(f"  report    {study['report'] or 'none yet'}")
     return [*lines, *(evidence_lines(path) if study["measurements"] else ())]
+
+
+def _counted(names: Iterable[str]) -> list[str]:
+    """Each name once, with how often it is there: a protocol has the same stages and cohorts in every fold."""
+    return [f"{name} ({count} ×)" if count > 1 else name for name, count in Counter(names).items()]
 
 
 def evidence_lines(folder: Path) -> list[str]:
