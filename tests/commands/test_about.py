@@ -104,7 +104,7 @@ def test_weights_that_were_altered(typed, tmp_path, monkeypatch):
 
 def test_a_protocol_is_told_in_a_few_lines(typed, tmp_path):
     stages = ["prepare", *(f"run 0 fold {fold}: {name}" for fold in range(3) for name in ("divide", "train"))]
-    (tmp_path / "stages.json").write_text(json.dumps(dict.fromkeys(stages, {})))
+    (tmp_path / "stages.json").write_text(json.dumps({name: {} for name in stages}))
     for fold in range(3):
         (tmp_path / "folds" / f"run-0-fold-{fold}" / "real.cohort").mkdir(parents=True)
     lines = typed("info", tmp_path).out.splitlines()
