@@ -86,7 +86,7 @@ def assign_splits(patients: Mapping[str, PatientSummary], options: SplitOptions)
         why = f"at least {needed} patients for " + " and ".join(", ".join(shares).rsplit(", ", 1))
         why += f" and {options.folds} folds" if options.folds else ""
         fewer = options.folds > len(patients) >= len(shares)
-        remedy = "Give more patients" + (", or set split.folds lower." if fewer else ".")
+        remedy = "Give more patients, or " + ("set split.folds lower." if fewer else "prepare them with --no-split.")
         raise CohortError(describe("split", why, len(patients), remedy))
     names = sorted(patients)
     strata = [tuple(str(getattr(patients[name], key)) for key in options.stratify) for name in names]
