@@ -13,6 +13,8 @@ The verbs of the command line, for Python::
 
     synthoma.run("demo", "out")  # all of it, by a recipe
     cohort = synthoma.open_cohort("real.cohort")
+    data = synthoma.CohortDataset(cohort, cohort.rows(split="train"))  # for PyTorch
+    generator = synthoma.load_generator("gan")  # a torch module: image = generator(condition)
 
 Nothing heavy is imported before the first of them is used.
 """
@@ -22,18 +24,21 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from synthoma.cohort import open_cohort
+    from synthoma.cohort import CohortDataset, open_cohort
+    from synthoma.protocol.release import load_generator
     from synthoma.recipes import load_recipe
     from synthoma.verbs import demo, evaluate, export, generate, prepare, run, train, write_report
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "CohortDataset",
     "__version__",
     "demo",
     "evaluate",
     "export",
     "generate",
+    "load_generator",
     "load_recipe",
     "open_cohort",
     "prepare",
@@ -42,7 +47,12 @@ __all__ = [
     "write_report",
 ]
 
-_HOMES = {"open_cohort": "cohort", "load_recipe": "recipes"}
+_HOMES = {
+    "CohortDataset": "cohort",
+    "open_cohort": "cohort",
+    "load_generator": "protocol.release",
+    "load_recipe": "recipes",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from synthoma.errors import InputError, SettingError, describe
 
@@ -191,30 +191,56 @@ def evaluate(
     return evaluate_stage(Path(real), paths, Path(out), blocks.evaluation, overwrite=overwrite)
 
 
-def export(cohort: str | Path, out: str | Path, *, kind: str = "nifti", overwrite: bool = False) -> Path:
-    """Write a cohort, real or synthetic, as files for other programs; returns their folder.
+def export(
+    what: str | Path,
+    out: str | Path,
+    *,
+    kind: str = "nifti",
+    settings: Mapping[str, Any] | None = None,
+    evidence: str | Path | None = None,
+    accept_privacy_risk: str = "",
+    overwrite: bool = False,
+    say: Say = print,
+) -> Path:
+    """Write a cohort as files for other programs, or a trained generator for other people; returns their folder.
+
+    What is synthetic, and what draws it, leaves the house only after its privacy audit; ``docs/release.md``.
 
     Args:
-        cohort: the cohort folder.
+        what: the cohort folder; of a generator the folder of its study or run.
         out: the folder to write.
-        kind: the format: ``nifti``.
+        kind: of a cohort ``nifti``, ``dicom``, ``nnunet``, ``brats`` or ``png``; of a generator ``bundle``,
+            ``safetensors`` or ``torch-export``.
+        settings: of a cohort's format, such as ``{"slices": "single"}``: the fields of
+            :data:`synthoma.exports.EXPORT_OPTIONS`.
+        evidence: the folder that holds ``evidence/``; by default the nearest above ``what``.
+        accept_privacy_risk: the reason to release what did not pass the audit; it is written into the export.
         overwrite: replace a folder of this name.
+        say: told what should be known of an export of patients' images.
 
     Raises:
-        SettingError: an unknown format.
+        SettingError: an unknown format, or a setting that it has not.
         CohortError: no cohort, or one that does not fit the format.
+        CheckpointError: no generator, or a damaged one.
         OutputError: ``out`` exists and ``overwrite`` is false.
+        PrivacyError: no privacy audit, or one that found a near-duplicate (exit code 4).
     """
-    from synthoma.cohort import open_cohort
-    from synthoma.exports import EXPORTS
+    from synthoma.exports import EXPORTS, RUN_EXPORTS, export_options
+    from synthoma.protocol.release import export_cohort, export_generator
 
-    if kind not in EXPORTS:
-        raise SettingError(describe("kind", "one of " + ", ".join(EXPORTS), f"'{kind}'"))
-    return EXPORTS[kind](open_cohort(cohort), Path(out), overwrite=overwrite)
+    if kind not in {*EXPORTS, *RUN_EXPORTS}:
+        raise SettingError(describe("kind", "one of " + ", ".join((*EXPORTS, *RUN_EXPORTS)), f"'{kind}'"))
+    place, known = Path(what), None if evidence is None else Path(evidence)
+    more = export_options(kind, settings or {})
+    if kind in RUN_EXPORTS:
+        return export_generator(place, Path(out), kind, known, accept_privacy_risk, overwrite=overwrite)
+    return export_cohort(place, Path(out), kind, known, accept_privacy_risk, overwrite=overwrite, say=say, **more)
 
 
 def write_report(folder: str | Path, out: str | Path, *, overwrite: bool = False) -> Path:
     """Write the report of a study, or of an evaluation alone, as one HTML file.
+
+    A folder beside it (``report-tables`` beside ``report.html``) holds its tables, methods and check-lists as files.
 
     Args:
         folder: what :func:`run`, :func:`demo` or :func:`evaluate` wrote.

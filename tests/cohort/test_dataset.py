@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 import subprocess
 import sys
+from typing import Any
 
 import numpy as np
 import pytest
@@ -43,6 +44,34 @@ def test_only_the_path_is_pickled(cohort: Cohort) -> None:
     assert torch.equal(again[1]["image"], data[1]["image"])
     held = pickle.loads(pickle.dumps(CohortDataset(cohort.select(np.array([3])))))  # noqa: S301 (our own)
     assert held[0]["id"] == "b/0010"
+
+
+def brighter(item: dict[str, Any]) -> dict[str, Any]:
+    return item | {"image": item["image"] + 1}
+
+
+def test_a_transform_of_dictionaries(cohort: Cohort) -> None:
+    """As MONAI's are: a function of an item. It goes along to the workers."""
+    plain, changed = CohortDataset(cohort), CohortDataset(cohort, transform=brighter)
+    assert torch.equal(changed[3]["image"], plain[3]["image"] + 1)
+    assert torch.equal(changed[3]["mask"], plain[3]["mask"])
+    again = pickle.loads(pickle.dumps(changed))  # noqa: S301 (our own)
+    assert torch.equal(again[3]["image"], changed[3]["image"])
+
+
+def test_monai_takes_the_items(cohort: Cohort) -> None:
+    pytest.importorskip("monai")
+    from monai.data import CacheDataset
+    from monai.transforms import Compose, Flipd, ScaleIntensityRanged
+
+    keys = ["image", "mask"]
+    steps = [Flipd(keys, spatial_axis=1), ScaleIntensityRanged("image", -1, 1, 0, 1)]
+    data = CohortDataset(cohort, transform=Compose(steps))
+    cached = CacheDataset(CohortDataset(cohort), Compose(steps), progress=False)
+    for item in (data[2], cached[2]):
+        expected = (torch.from_numpy(np.array(cohort.images[2])).flip(-1) + 1) / 2
+        assert torch.allclose(torch.as_tensor(item["image"]), expected, atol=1e-6)
+        assert torch.equal(torch.as_tensor(item["mask"]), torch.from_numpy(np.array(cohort.masks[2])).float().flip(-1))
 
 
 def test_unknown_channel(cohort: Cohort) -> None:

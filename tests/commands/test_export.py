@@ -16,7 +16,7 @@ def test_a_cohort_of_slices_becomes_volumes(typed, real, tmp_path):
     said = typed("export", real, "--as", "nifti", "--out", out)
     assert said.code == 0, said.err
     cohort = open_cohort(real)
-    assert said.out == f"{out}: {len(cohort.patients)} volumes; {out / 'samples.csv'} says which sample is where\n"
+    assert said.out == f"{out}: written as nifti; {out / 'samples.csv'} says which sample is where\n"
     scan, place = str(cohort.table["scan"][0]), int(cohort.table["slice"][0])
     image = nibabel.load(out / scan / "flair.nii.gz")
     assert np.array_equal(image.affine, cohort.grids[scan]["prepared"].affine.astype(np.float32))
@@ -28,9 +28,9 @@ def test_a_cohort_of_slices_becomes_volumes(typed, real, tmp_path):
 
 
 def test_what_cannot_be_exported(typed, real, tmp_path):
-    said = typed("export", real, "--as", "dicom", "--out", tmp_path / "files")
+    said = typed("export", real, "--as", "analyze", "--out", tmp_path / "files")
     assert said.code == 2
-    assert "'dicom' is not one of 'nifti'" in said.err
+    assert "'analyze' is not one of 'nifti', 'dicom'" in said.err
     said = typed("export", tmp_path, "--out", tmp_path / "files")
     assert said.code == 2
     assert "expected a cohort folder" in said.err
@@ -39,8 +39,8 @@ def test_what_cannot_be_exported(typed, real, tmp_path):
 
 def test_the_verb_for_python(real, tmp_path):
     assert synthoma.export(real, tmp_path / "files") == tmp_path / "files"
-    with pytest.raises(SettingError, match="kind: expected one of nifti, found 'dicom'"):
-        synthoma.export(real, tmp_path / "other", kind="dicom")
+    with pytest.raises(SettingError, match=r"kind: expected one of nifti, dicom, .*, found 'analyze'"):
+        synthoma.export(real, tmp_path / "other", kind="analyze")
 
 
 def test_synthetic_volumes_lie_where_the_real_ones_do(typed, scans, small_gan, tmp_path):
@@ -52,7 +52,7 @@ def test_synthetic_volumes_lie_where_the_real_ones_do(typed, scans, small_gan, t
     for words in (
         ("train", real, "--out", gan, *small_gan),
         ("generate", gan, real, "--out", made),
-        ("export", made, "--out", out),
+        ("export", made, "--out", out, "--accept-privacy-risk", "phantoms"),
     ):
         said = typed(*words)
         assert said.code == 0, said.err
@@ -71,3 +71,13 @@ def test_synthetic_volumes_lie_where_the_real_ones_do(typed, scans, small_gan, t
             for i, mask in ((image, lesion), (whole, truth))
         ]
         assert np.linalg.norm(centres[0] - centres[1]) < 2  # mm; voxels are 4 and 7 mm
+
+
+def test_nothing_synthetic_leaves_without_an_audit(typed, study, tmp_path):
+    for name, *words in (("files", study / "reconstruct.cohort"), ("weights", study, "--as", "safetensors")):
+        said = typed("export", *words, "--out", tmp_path / name)
+        assert (said.code, len(said.err.splitlines())) == (4, 2)
+        assert "expected a privacy audit without near-duplicates, found no audit" in said.err
+        said = typed("export", *words, "--out", tmp_path / name, "--accept-privacy-risk", "phantoms")
+        assert said.code == 0, said.err
+    assert "phantoms (no privacy audit)" in (tmp_path / "weights" / "README.md").read_text()

@@ -241,7 +241,8 @@ def test_the_stage_reads_folders_and_names_cohorts_so_that_all_can_be_moved(writ
     for fold in folds_of("kfold", 1, 3):
         folder = tmp_path / "folds" / fold.folder
         write_fold(real, folder / "real.cohort", fold, split)
-        evidence = Evidence((one("ssim", 0.5 + fold.fold / 10),), definitions={"ssim": "similar"})
+        curves = {"embedding": {"flair": {"seed": fold.fold}}, "privacy": {"a": {}}}
+        evidence = Evidence((one("ssim", 0.5 + fold.fold / 10),), curves, definitions={"ssim": "similar"})
         write_evidence(folder, Evidence.join({"similarity": evidence}))
         content = {"real": "real.cohort", "synthetic": {"a": "synthetic/a.cohort"}}
         (folder / "compared.json").write_text(json.dumps(content))
@@ -251,6 +252,8 @@ def test_the_stage_reads_folders_and_names_cohorts_so_that_all_can_be_moved(writ
     assert found.find("ssim").value == pytest.approx(0.6)
     assert found.curves["protocol"]["patients"]["run 0 fold 1"] == {"train": 5, "validation": 3, "test": 4}
     assert found.warnings[0] == "Pictures are of run 0 fold 0."
+    assert found.curves["embedding"] == {"flair": {"seed": 0}}
+    assert set(found.curves) == {"protocol", "embedding"}  # what a release is judged by stays with each fold
     assert found.definitions == {"ssim": "similar"}
     assert (tmp_path / "evidence" / "protocol.json").is_file()
     assert (tmp_path / "evidence.csv").read_text().startswith("name,region,arm,value")

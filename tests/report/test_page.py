@@ -207,7 +207,7 @@ def test_images_of_another_size_are_named(content: ReportContent, tmp_path: Path
 
 
 def test_equal_content_gives_equal_bytes_but_the_date(content: ReportContent, html: str, tmp_path: Path) -> None:
-    again = write_report(tmp_path / "r.html", content).read_text(encoding="utf-8")
+    again = write_report(tmp_path / "report.html", content).read_text(encoding="utf-8")
     date = r"\d{4}-\d\d-\d\d \d\d:\d\d UTC"
     assert re.sub(date, "", again) == re.sub(date, "", html)
     assert len(re.findall(date, html)) == 2

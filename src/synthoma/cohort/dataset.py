@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,12 @@ from synthoma.records import Cohort
 __all__ = ["CohortDataset"]
 
 
-class CohortDataset(Dataset[dict[str, Any]]):
+class CohortDataset(Dataset[Any]):
     """Samples as dictionaries: ``image`` (channel, [z,] y, x) float32 in [−1, 1], ``mask`` (mask, [z,] y, x) float32 of
     0 and 1, ``label``, ``id``, ``patient``.
+
+    MONAI's dictionary transforms take such items: give one as ``transform``, as
+    ``Compose([RandFlipd(["image", "mask"], 0.5), …])``, or the view itself to ``monai.data.CacheDataset`` as its data.
 
     A worker process opens the folder itself, so that nothing but its path travels there.
     """
@@ -29,8 +33,9 @@ class CohortDataset(Dataset[dict[str, Any]]):
         cohort: Cohort | Path | str,
         rows: NDArray[np.intp] | None = None,
         channels: tuple[str, ...] | None = None,
+        transform: Callable[[dict[str, Any]], Any] | None = None,
     ) -> None:
-        """View ``rows`` (all by default) and ``channels`` (all by default) of a cohort.
+        """View ``rows`` and ``channels`` (all by default) of a cohort; ``transform`` changes each item.
 
         Raises:
             CohortError: the cohort has no such channel, or cannot be opened.
@@ -42,19 +47,21 @@ class CohortDataset(Dataset[dict[str, Any]]):
             if name not in self.cohort.channels:
                 remedy = did_you_mean(name, self.cohort.channels)
                 raise CohortError(describe("channels", "channels of the cohort", f"'{name}'", remedy))
+        self.transform = transform
         self._indices = [self.cohort.channels.index(name) for name in self.channels]
 
     def __len__(self) -> int:
         return len(self.rows)
 
-    def __getitem__(self, index: int) -> dict[str, Any]:
+    def __getitem__(self, index: int) -> Any:
         row = int(self.rows[index])
         table = self.cohort.table
-        return {
+        item = {
             "image": torch.from_numpy(np.array(self.cohort.images[row][self._indices], dtype=np.float32)),
             "mask": torch.from_numpy(np.array(self.cohort.masks[row], dtype=np.float32)),
             **{name: str(table[name][row]) for name in ("label", "id", "patient")},
         }
+        return item if self.transform is None else self.transform(item)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.cohort.path or self.cohort, self.rows, self.channels)
+        return type(self), (self.cohort.path or self.cohort, self.rows, self.channels, self.transform)

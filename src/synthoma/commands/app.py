@@ -32,8 +32,7 @@ STOPPED = "Stopped. Nothing half-written was left; the same command begins again
 app = typer.Typer(
     name="synthoma",
     help="From a folder of tumour scans to a synthetic cohort, and an honest account of it.",
-    epilog="Exit codes: 2 wrong input, 3 missing part, 4 refusal (a leak), 130 Ctrl-C.",
-    add_completion=False,
+    epilog="Exit codes: 2 wrong input, 3 missing part, 4 refusal (leak, privacy), 130 Ctrl-C.",
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )

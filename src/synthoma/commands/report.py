@@ -17,7 +17,7 @@ def report(
     out: Out = Path("report.html"),
     overwrite: Overwrite = False,
 ) -> None:
-    """Write the report as one HTML file."""
+    """Write the report as one HTML file, its tables beside it."""
     from synthoma.verbs import write_report
 
     typer.echo(f"The report: {write_report(folder, out, overwrite=overwrite)}")

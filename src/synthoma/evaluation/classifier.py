@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +66,10 @@ class Trained:
     """The network's own probability that ½ stands for."""
     method: str
     """Network, hash of its weights, training, selection and threshold."""
+    embedding: NDArray[np.float32]
+    """(n, width) what the last layer reads of each test image, each feature times its weight: they sum to the logit."""
+    network: nn.Module | None = None
+    """Images (n, channel, y, x) in [−1, 1] → logits (n, 1), in eval mode; where it was asked for."""
 
 
 def labelled(
@@ -94,12 +98,14 @@ def taken(part: Labelled, rows: NDArray[np.intp]) -> Labelled:
 
 
 def train_classifier(
-    train: Labelled, validation: Labelled, test: Labelled, options: ClassifierOptions, seed: int, features: Features
-) -> Trained:
+    train: Labelled, validation: Labelled, test: Labelled, options: ClassifierOptions, seed: int, features: Features,
+    *, keep: bool = False,
+) -> Trained:  # fmt: skip
     """Train on ``train`` for a fixed number of steps, keep the weights of the lowest validation loss, predict ``test``.
 
     Every batch holds as many positive as negative images, drawn with replacement, whatever the arm's proportions;
     the loss on validation images weighs the classes equally as well. Initial weights and draws depend on ``seed`` only.
+    ``keep`` asks for the network too, which may be large.
 
     Raises:
         ValueError: ``train`` or ``validation`` lacks a class.
@@ -114,10 +120,13 @@ def train_classifier(
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):  # new weights, dropped paths
         torch.manual_seed(child_seed(seed, "classifier weights"))
         if whole:
-            return _fit(*_whole(parts, options, seed, device), method, parts, options, seed, device)
-        network, give = _head(parts, features)
+            network, give = _whole(parts, options, seed, device)
+            found = _fit(network, give, method, parts, options, seed, device)
+            return replace(found, network=network.eval()) if keep else found
+        layer, give, joined_to_features = _head(parts, features)
         with _one_thread():
-            return _fit(network, give, method, parts, options, seed, device)
+            found = _fit(layer, give, method, parts, options, seed, device)
+        return replace(found, network=joined_to_features()) if keep else found
 
 
 @contextmanager
@@ -166,8 +175,13 @@ def _fit(
     cut = 0.0
     if options.threshold == "validation":
         cut = _best_cut(validation.positive, _logits(network, give, 1, len(validation.positive)))
+    last = [module for module in network.modules() if isinstance(module, nn.Linear)][-1]
+    read: list[Tensor] = []
+    hook = last.register_forward_pre_hook(lambda _, inputs: read.append(inputs[0].detach().cpu()))
     probability = np.asarray(expit(_logits(network, give, 2, len(test.positive)) - cut))
-    return Trained(probability, steps, losses, best_step, float(expit(cut)), method)
+    hook.remove()
+    embedding = (torch.cat(read) * last.weight.detach().cpu()).float().numpy()
+    return Trained(probability, steps, losses, best_step, float(expit(cut)), method, embedding)
 
 
 def _method(options: ClassifierOptions, features: Features) -> str:
@@ -215,8 +229,10 @@ def _logits(network: nn.Module, give: Give, part: int, count: int) -> Float:
     return np.asarray(torch.cat(found).numpy(), dtype=np.float64)
 
 
-def _head(parts: tuple[Labelled, Labelled, Labelled], features: Features) -> tuple[nn.Module, Give]:
-    """A linear layer on frozen features, standardised by the arm's own training images."""
+def _head(
+    parts: tuple[Labelled, Labelled, Labelled], features: Features
+) -> tuple[nn.Linear, Give, Callable[[], nn.Module]]:
+    """A linear layer on frozen features, standardised by the arm's own training images; and both as one network."""
     vectors = [features(part.images).reshape(len(part.images), -1) for part in parts]
     mean, deviation = vectors[0].mean(axis=0), vectors[0].std(axis=0)
     deviation[deviation < 1e-9] = 1.0
@@ -224,7 +240,20 @@ def _head(parts: tuple[Labelled, Labelled, Labelled], features: Features) -> tup
     layer = nn.Linear(inputs[0].shape[1], 1)
     nn.init.zeros_(layer.weight)  # convex: no start is better than 0
     nn.init.zeros_(layer.bias)
-    return layer, lambda part, rows: inputs[part][torch.from_numpy(rows)]
+
+    def joined_to_features() -> nn.Module:
+        """The same logits from images: the standardisation goes into the layer's weights."""
+        from synthoma.networks.classifiers import FineTunedLite0
+        from synthoma.networks.pretrained import efficientnet_lite0
+
+        network = FineTunedLite0(efficientnet_lite0()[0], parts[0].images.shape[1])
+        weight = layer.weight.detach().double() / torch.from_numpy(deviation)
+        with torch.no_grad():
+            network.last.weight.copy_(weight)
+            network.last.bias.copy_(layer.bias.double() - weight @ torch.from_numpy(mean))
+        return network.eval()
+
+    return layer, lambda part, rows: inputs[part][torch.from_numpy(rows)], joined_to_features
 
 
 def _whole(

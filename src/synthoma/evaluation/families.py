@@ -9,7 +9,9 @@ import numpy as np
 
 from synthoma.cohort.guard import check_generator, check_splits
 from synthoma.evaluation.distribution import evaluate_distribution
+from synthoma.evaluation.embedding import evaluate_embedding
 from synthoma.evaluation.evidence import Evidence
+from synthoma.evaluation.explain import evaluate_explain
 from synthoma.evaluation.features import LITE0, Features
 from synthoma.evaluation.options import EvaluationOptions
 from synthoma.evaluation.pairs import check_fit, has_test_patients
@@ -31,9 +33,11 @@ Family = Callable[[Cohort, Mapping[str, Cohort], EvaluationOptions, Features], E
 METRICS: Mapping[str, Family] = {
     "similarity": evaluate_similarity,
     "distribution": evaluate_distribution,
+    "embedding": evaluate_embedding,
     "structure": evaluate_structure,
     "recognition": evaluate_recognition,
     "utility": evaluate_utility,
+    "explain": evaluate_explain,
     "privacy": evaluate_privacy,
 }
 
@@ -73,7 +77,8 @@ def evaluate(
     features = _extractor(real, options, cache)
     # The classifiers of these families learn on the embedded network, whichever describes the distributions.
     lite0 = features if features.extractor == LITE0 else Features(cache, options.device)
-    asked = {name: lite0 if name in ("recognition", "utility") else features for name in options.families}
+    learn = ("recognition", "utility", "explain")
+    asked = {name: lite0 if name in learn else features for name in options.families}
     return Evidence.join({name: METRICS[name](real, synthetic, options, asked[name]) for name in options.families})
 
 

@@ -11,9 +11,20 @@ from synthoma.cohort.augment import AugmentOptions
 from synthoma.errors import MissingPartError, describe, did_you_mean
 from synthoma.options import Options
 
-__all__ = ["ARMS", "FAMILIES", "ClassifierOptions", "EvaluationOptions", "SegmenterOptions", "UtilityOptions"]
+__all__ = [
+    "ARMS",
+    "FAMILIES",
+    "ClassifierOptions",
+    "EmbeddingOptions",
+    "EvaluationOptions",
+    "ExplainOptions",
+    "SegmenterOptions",
+    "UtilityOptions",
+]
 
-FAMILIES = ("similarity", "distribution", "structure", "recognition", "utility", "privacy")
+FAMILIES = (
+    "similarity", "distribution", "embedding", "structure", "recognition", "utility", "explain", "privacy",
+)  # fmt: skip
 
 
 ARMS = ("real", "real+duplicates", "real+classical", "real+synthetic", "synthetic")
@@ -123,6 +134,22 @@ class SegmenterOptions(Options):
     """The highest of a cycle, of AdamW."""
 
 
+class EmbeddingOptions(Options):
+    """t-SNE and PCA of real and synthetic images, and the clusters that they form."""
+
+    images: int = Field(default=100, ge=8, le=2000)
+    """At most so many images of each set are drawn as points, evenly over its patients."""
+    perplexity: float = Field(default=30.0, ge=2, le=500)
+    """Of t-SNE: about how many neighbours a point has. With few points it is a third of their number at most."""
+
+
+class ExplainOptions(Options):
+    """Heat-maps of what the classifier and the discriminator look at (Grad-CAM)."""
+
+    images: int = Field(default=64, ge=4, le=10_000)
+    """At most so many test images with a lesion are looked at, evenly over their patients."""
+
+
 class EvaluationOptions(Options):
     """What is measured of a synthetic cohort, and how."""
 
@@ -150,6 +177,8 @@ class EvaluationOptions(Options):
     """With more patients than this, the jackknife of distances leaves out groups of them instead of single ones."""
     classifier: ClassifierOptions = ClassifierOptions()
     utility: UtilityOptions = UtilityOptions()
+    embedding: EmbeddingOptions = EmbeddingOptions()
+    explain: ExplainOptions = ExplainOptions()
     segmenter: SegmenterOptions | None = None
     """Of the structure family: marks lesions in synthetic and real images. Off when left out: its training takes about
     a minute a set of channels (``segmenter: {}`` turns it on)."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,15 +14,20 @@ from synthoma.evaluation.evidence import Evidence
 from synthoma.evaluation.features import Features
 from synthoma.evaluation.options import EvaluationOptions
 from synthoma.evaluation.pairs import HEADLINE
-from synthoma.evaluation.utility_measures import DEFINITIONS, Judged, measure_arms
+from synthoma.evaluation.utility_measures import DEFINITIONS as OF_ARMS
+from synthoma.evaluation.utility_measures import Judged, measure_arms
+from synthoma.evaluation.utility_pictures import DEFINITIONS as OF_PICTURES
+from synthoma.evaluation.utility_pictures import pictures_of_arms
 from synthoma.records import Cohort
 
 if TYPE_CHECKING:
+    from synthoma.evaluation.arms import Pool
     from synthoma.evaluation.classifier import Labelled, Trained
 
-__all__ = ["DEFINITIONS", "augmentation", "evaluate_utility", "positive_label"]
+__all__ = ["DEFINITIONS", "Lessons", "augmentation", "evaluate_utility", "lessons", "positive_label"]
 
 FEW_PATIENTS = 20
+DEFINITIONS = OF_ARMS | OF_PICTURES
 
 
 def augmentation(
@@ -68,19 +74,34 @@ def _generators(cohort: Cohort) -> set[str]:
     return {lineage.id for lineage in cohort.lineages.values() if lineage.step == "train"}
 
 
-def evaluate_utility(
-    real: Cohort, synthetic: Mapping[str, Cohort], options: EvaluationOptions, features: Features
-) -> Evidence:
-    """The classifier arms of :class:`UtilityOptions` on the stored split, target: the label."""
-    options.classifier.check_weights()
+@dataclass(frozen=True)
+class Lessons:
+    """What the classifiers are trained on and judged by."""
+
+    pools: list[Pool]
+    """The arms, ``real`` first, then the points of the curves."""
+    validation: Labelled
+    test: Labelled
+    test_rows: NDArray[np.intp]
+    """Of the real cohort: the samples of ``test``."""
+    channels: tuple[str, ...]
+    positive: str
+    """The positive label."""
+
+
+def lessons(
+    real: Cohort, synthetic: Mapping[str, Cohort], options: EvaluationOptions
+) -> tuple[Lessons | None, list[str]]:
+    """The arms of :class:`UtilityOptions` on the stored split, target: the label; ``None`` where there can be none,
+    and warnings, which say why."""
     chosen, warnings = augmentation(real, synthetic)
     if real.images.ndim != 4:
-        return Evidence(warnings=("utility: the classifier reads 2D images only.",), definitions=DEFINITIONS)
+        return None, ["utility: the classifier reads 2D images only."]
     positive, problem = positive_label(real)
     if problem:
-        return Evidence(warnings=(f"utility: {problem}",), definitions=DEFINITIONS)
+        return None, [f"utility: {problem}"]
     from synthoma.evaluation.arms import main_pools, pools_of_curves, share_of, too_few
-    from synthoma.evaluation.classifier import drawn, joined, labelled, train_classifier
+    from synthoma.evaluation.classifier import drawn, joined, labelled
 
     channels = (chosen[0][1] if chosen else next(iter(synthetic.values()))).channels
     most, seed, settings = options.max_images, options.seed, options.utility
@@ -97,13 +118,28 @@ def evaluate_utility(
             warnings.append(too_few(settings.ratio, wanted, len(everything.positive)))
         made = share_of(everything, wanted, seed)
     points, problems = pools_of_curves(real_train, made, everything, settings, seed)
-    warnings += problems
+    pools = [*main_pools(real_train, made, settings, seed), *points]
+    test_rows = drawn(real, real.rows(split="test"), most, seed)
+    return Lessons(pools, validation, test, test_rows, channels, positive), warnings + problems
+
+
+def evaluate_utility(
+    real: Cohort, synthetic: Mapping[str, Cohort], options: EvaluationOptions, features: Features
+) -> Evidence:
+    """The classifier arms, their differences, their curves."""
+    options.classifier.check_weights()
+    asked, warnings = lessons(real, synthetic, options)
+    if asked is None:
+        return Evidence(warnings=tuple(warnings), definitions=DEFINITIONS)
+    from synthoma.evaluation.classifier import train_classifier
+
+    test = asked.test
 
     def train(images: Labelled) -> Trained:
-        return train_classifier(images, validation, test, options.classifier, seed, features)
+        return train_classifier(images, asked.validation, test, options.classifier, options.seed, features)
 
     judged: list[Judged] = []
-    for pool in [*main_pools(real_train, made, settings, seed), *points]:
+    for pool in asked.pools:
         if pool.images.positive.all() or not pool.images.positive.any():
             warnings.append(f"utility, {pool.name}: its training images are all of one class, so it was not trained.")
             continue
@@ -116,10 +152,12 @@ def evaluate_utility(
         warnings.append(
             f"utility: {count} test patients, fewer than {FEW_PATIENTS}: its bootstrap intervals are too narrow."
         )
-    measurements, verdicts, curves = measure_arms(judged, test, positive, options)
-    ids = real.table["id"][drawn(real, real.rows(split="test"), most, seed)]
+    measurements, verdicts, curves = measure_arms(judged, test, asked.positive, options)
+    of_pictures, pictures = pictures_of_arms(judged, test, asked.positive, options)
+    measurements, curves = measurements + of_pictures, curves | pictures
     curves["predictions"] = {
-        "id": ids.tolist(), "patient": test.patients.tolist(), "positive": test.positive.tolist(),
+        "id": real.table["id"][asked.test_rows].tolist(), "patient": test.patients.tolist(),
+        "positive": test.positive.tolist(),
         "arms": {one.name: one.trained.probability.tolist() for one in judged if not one.pool.curve},
     }  # fmt: skip
     return Evidence(tuple(measurements), curves, tuple(warnings), tuple(verdicts), DEFINITIONS)

@@ -74,7 +74,9 @@ class ConditionalOptions(Options):
     learning_rate: float = Field(2e-4, gt=0)
     """Of Adam, for both networks."""
     beta1: float = Field(0.5, ge=0, lt=1)
+    """Of Adam: how long the mean of the gradients remembers."""
     beta2: float = Field(0.999, ge=0, lt=1)
+    """Of Adam: how long the mean of their squares remembers."""
     weight_decay: float = Field(0.0, ge=0)
     """Decoupled weight decay of the generator (AdamW)."""
 

@@ -69,7 +69,9 @@ class CycleOptions(Options):
     recompute: bool = False
     """Activation checkpointing: less memory, more time, the same result; see ``docs/performance.md``."""
     adversarial: Adversarial = "lsgan"
+    """The loss of both discriminators; least squares as in the paper."""
     adversarial_weight: float = Field(1.0, gt=0)
+    """Weight of the adversarial losses beside those of cycle and identity."""
     cycle_weight: float = Field(10.0, ge=0)
     """λ of the L1 distance between an image and itself there and back."""
     identity_weight: float = Field(0.5, ge=0)
@@ -77,6 +79,7 @@ class CycleOptions(Options):
     structure: Literal["none", "gradient", "mind"] = "none"
     """A loss that keeps structure across a change of contrast, see :mod:`synthoma.gans.structure`; not in the study."""
     structure_weight: float = Field(1.0, ge=0)
+    """Weight of the loss that ``structure`` chooses."""
     pool_size: int = Field(50, ge=0)
     """Earlier images that each discriminator is shown again."""
     gradient_penalty: float = Field(0.0, ge=0)
@@ -86,7 +89,9 @@ class CycleOptions(Options):
     learning_rate: float = Field(2e-4, gt=0)
     """Of Adam, for all networks."""
     beta1: float = Field(0.5, ge=0, lt=1)
+    """Of Adam: how long the mean of the gradients remembers."""
     beta2: float = Field(0.999, ge=0, lt=1)
+    """Of Adam: how long the mean of their squares remembers."""
 
     @property
     def named_channels(self) -> tuple[str, ...]:

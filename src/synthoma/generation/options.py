@@ -39,6 +39,7 @@ class GenerationOptions(Options):
     mix: dict[str, float] = Field(default_factory=dict)
     """Label → its share of the samples from noise; the mix of the training samples when empty."""
     seed: int = Field(0, ge=0)
+    """Of which lesion goes where, how it is turned and scaled, and of the noise."""
     rotate_deg: float = Field(30.0, ge=0, le=180)
     """A transplanted lesion is turned by up to so many degrees."""
     scale: tuple[float, float] = (0.8, 1.25)
@@ -46,6 +47,7 @@ class GenerationOptions(Options):
     inside: float = Field(0.95, gt=0, le=1)
     """At least this share of it lies in the other patient's body."""
     batch_size: int = Field(8, ge=1)
+    """Samples that are drawn at a time."""
 
     @field_validator("mix")
     @classmethod

@@ -39,6 +39,7 @@ class Resample(StepOptions):
     spacing_mm: Lengths = (1.0, 1.0, 1.0)
     """Length of a voxel along z, y and x; one number for all three. ``null`` keeps an axis: ``[null, 1, 1]``."""
     interpolation: Literal["linear", "cubic"] = "cubic"
+    """Of images: cubic B-splines, or linear, which never goes beyond the values of its neighbours."""
     masks: Literal["nearest", "linear"] = "nearest"
     """``nearest``: the value of the nearest voxel. ``linear``: averaged as the images, interpolated and cut at one
     half, which keeps volumes better where voxels grow."""

@@ -39,6 +39,7 @@ class Resize(StepOptions):
     enlarge: bool = False
     """Magnify a picture that is smaller than ``size``; otherwise it is padded only, and no pixel is interpolated."""
     interpolation: Literal["linear", "cubic"] = "linear"
+    """Of images: linear, which never goes beyond the values of its neighbours, or cubic B-splines."""
 
     @model_validator(mode="after")
     def _centre_keeps_pixels(self) -> Resize:

@@ -38,6 +38,7 @@ class ResizeVolume(StepOptions):
     enlarge: bool = False
     """Allow voxels shorter than the scan's shortest; otherwise a small scan is padded instead."""
     interpolation: Literal["linear", "cubic"] = "linear"
+    """Of images: linear, which never goes beyond the values of its neighbours, or cubic B-splines."""
 
     def __call__(self, scan: Scan) -> Scan:
         """The scan on its new grid: a world point stays where it was.

@@ -183,6 +183,11 @@ def _pool(recipe: Recipe, out: Path, folds: Sequence[Fold], evaluations: Sequenc
 
 
 def _report(recipe: Recipe, out: Path, before: Stage) -> Stage:
-    page = out / "report.html"
-    work = Work(report_stage, {"folder": out, "path": page})
-    return _stage("report", {"title": recipe.title}, (before.name,), (page,), page.is_file, work, here=True)
+    page, tables = out / "report.html", out / "report-tables"
+    work = Work(report_stage, {"folder": out, "path": page, "overwrite": True})
+    done = partial(_reported, page, tables)
+    return _stage("report", {"title": recipe.title}, (before.name,), (page, tables), done, work, here=True)
+
+
+def _reported(page: Path, tables: Path) -> bool:
+    return page.is_file() and tables.is_dir()

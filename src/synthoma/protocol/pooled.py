@@ -44,6 +44,11 @@ SUFFIXES = {
 ALPHA = 0.05
 CLAIMS = (("ssim-difference", "body"), ("psnr-difference", "body"), ("balanced-accuracy-difference", ""))
 """Differences, and where they are measured, that a verdict is given on."""
+PICTURES = (
+    "embedding", "neighbours", "roc", "reliability", "classifier", "classifier_embedding", "ratio_curve",
+    "learning_curve", "heat",
+)  # fmt: skip
+"""Curves of the first fold that the report draws pictures from; they name samples of its cohorts."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +82,9 @@ def pool_stage(folds: Mapping[Fold, Path], out: Path, options: EvaluationOptions
     sizes = {fold: _sizes(folder / "real.cohort") for fold, folder in folds.items()}
     first, folder = next(iter(folds.items()))
     evidence = pool(found, sizes, options)
-    evidence = replace(evidence, warnings=(f"Pictures are of {first.name}.", *evidence.warnings))
+    drawn = {name: curve for name, curve in found[first].curves.items() if name in PICTURES}
+    warnings = (f"Pictures are of {first.name}.", *evidence.warnings)
+    evidence = replace(evidence, curves={**evidence.curves, **drawn}, warnings=warnings)
     compared = read_json(folder / "compared.json")
 
     def place(name: str) -> str:

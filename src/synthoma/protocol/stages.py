@@ -18,7 +18,7 @@ from synthoma.gans import GanOptions
 from synthoma.generation import GenerationOptions
 from synthoma.recipes import Recipe, read_recipe, to_yaml
 from synthoma.report import ReportContent, read_log, write_report
-from synthoma.storage import check_new, read_json, writable, write_json
+from synthoma.storage import check_new, file_sha256, read_json, writable, write_json
 from synthoma.training import RunFolder, TrainingOptions
 
 __all__ = ["checkpoint_of", "environment", "evaluate_stage", "generate_stage", "report_stage", "train_stage"]
@@ -147,10 +147,21 @@ def report_stage(folder: Path, path: Path, *, overwrite: bool = False) -> Path:
         warnings=found.warnings,
         verdicts=[{"claim": v.claim, "verdict": v.verdict, "because": v.because} for v in found.verdicts],
         recipe_yaml=to_yaml(recipe) if recipe else "",
+        variant_recipes={name: to_yaml(recipe.variant(name)) for name in recipe.protocol.variants} if recipe else {},
+        checksums=_checksums(folder, recipe),
         environment=environment(),
         definitions=found.definitions,
     )
     return write_report(path, content, overwrite=overwrite)
+
+
+def _checksums(folder: Path, recipe: Recipe | None) -> dict[str, str]:
+    """SHA-256 of the weights that drew, by training: of the study's own, of its variants, of every fold."""
+    places = ("gan", "variants/*/gan", "folds/*/gan", "folds/*/variants/*/gan")
+    runs = sorted(run for place in places for run in folder.glob(place))
+    use = recipe.generation.use if recipe else "best"
+    weights = [checkpoint_of(run, use) for run in runs]
+    return {path.relative_to(folder).as_posix(): file_sha256(path) for path in weights if path.is_file()}
 
 
 def without_salt(recipe: Recipe) -> Recipe:

@@ -100,6 +100,7 @@ class Recipe(Blocks):
     """The settings of a whole study."""
 
     title: str = "A synthetic cohort"
+    """What the study is called, at the top of its report."""
     data: Data
 
     def variant(self, name: str) -> Recipe:

@@ -36,6 +36,10 @@ class ReportContent:
     verdicts: Sequence[Mapping[str, str]] = ()
     """Each with ``claim``, ``verdict`` (starts with *supported*, *not supported* or *cannot tell*) and ``because``."""
     recipe_yaml: str = ""
+    variant_recipes: Mapping[str, str] = field(default_factory=dict)
+    """The recipe of every rival, by name, as YAML."""
+    checksums: Mapping[str, str] = field(default_factory=dict)
+    """SHA-256 of the weights that drew the synthetic images, by training."""
     environment: Mapping[str, str] = field(default_factory=dict)
     """Versions and machine: what → which."""
     definitions: Mapping[str, str] | None = None

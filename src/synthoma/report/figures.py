@@ -11,7 +11,10 @@ from typing import Any
 
 from synthoma.records import Measurement
 
-__all__ = ["Chart", "Line", "chart", "curve_charts", "interval_chart"]
+__all__ = [
+    "INK", "MAIN", "MUTED", "OTHERS", "RULE", "Chart", "Line", "chart", "curve_charts", "interval_chart", "plain_text",
+    "plot", "svg_uri",
+]  # fmt: skip
 
 MAIN, INK, MUTED, RULE = "#0b5563", "#1b2226", "#55606a", "#c9d0d6"
 OTHERS = ("#b4581a", "#6a4c93", "#5b7a1e", "#9b2c4a", "#4a6fa5", "#7a6a3a")
@@ -79,7 +82,7 @@ def interval_chart(measurements: Sequence[Measurement], main: str, title: str, u
     rows = [(m, m.value) for m in measurements if m.value is not None]
     if not rows:
         return None
-    figure, axes = _axes(height=0.62 + 0.24 * len(rows), left=1.3, width=4.2)
+    figure, axes = plot(height=0.62 + 0.24 * len(rows), left=1.3, width=4.2)
     for at, (m, value) in enumerate(rows):
         colour = MAIN if m.arm == main else MUTED
         if m.low is not None and m.high is not None:
@@ -87,7 +90,7 @@ def interval_chart(measurements: Sequence[Measurement], main: str, title: str, u
         axes.plot([value], [at], "o" if m.arm == main else "s", color=colour, markersize=5.5 if m.arm == main else 4)
         if m.arm == main:
             axes.axvline(value, color=MAIN, linewidth=0.6, alpha=0.45)
-    axes.set_yticks(range(len(rows)), [_plain(m.arm, 24) for m, _ in rows])
+    axes.set_yticks(range(len(rows)), [plain_text(m.arm, 24) for m, _ in rows])
     for text, (m, _) in zip(axes.get_yticklabels(), rows, strict=True):
         text.set_color(MAIN if m.arm == main else INK)
     axes.set_ylim(len(rows) - 0.4, -0.6)
@@ -96,7 +99,7 @@ def interval_chart(measurements: Sequence[Measurement], main: str, title: str, u
     axes.spines["left"].set_visible(False)
     axes.set_xlabel(unit)
     said = "; ".join(f"{m.arm} {value:.3g}" for m, value in rows)
-    return Chart(_svg(figure), f"{title}, value and 95 % interval by arm: {said}", title)
+    return Chart(svg_uri(figure), f"{title}, value and 95 % interval by arm: {said}", title)
 
 
 def chart(
@@ -122,9 +125,7 @@ def chart(
     named = len(drawn) > 1 or drawn[0].best is not None
     wide = any(line.best is not None or len(line.name) > 13 for line in drawn)
     columns = 2 if wide else 3
-    figure, axes = _axes(
-        height=2.15 + (0.2 * math.ceil(len(drawn) / columns) if named else 0.0), left=0.62, width=width
-    )
+    figure, axes = plot(height=2.15 + (0.2 * math.ceil(len(drawn) / columns) if named else 0.0), left=0.62, width=width)
     for at, line in enumerate(drawn):
         colour = MAIN if at == 0 else OTHERS[(at - 1) % len(OTHERS)]
         style: Any = "-" if at == 0 else DASHES[(at - 1) % len(DASHES)]
@@ -143,15 +144,15 @@ def chart(
         axes.set_ylim(bottom=0, top=max(axes.get_ylim()[1], 1e-12))
     axes.margins(y=0.12)
     axes.grid(visible=True, color=RULE, linewidth=0.5)
-    axes.set_xlabel(_plain(x_label, 60))
-    axes.set_ylabel(_plain(y_label if positive or not log_scale else y_label.replace(" (log scale)", ""), 40))
+    axes.set_xlabel(plain_text(x_label, 60))
+    axes.set_ylabel(plain_text(y_label if positive or not log_scale else y_label.replace(" (log scale)", ""), 40))
     if named:
         axes.legend(
             loc="lower left", bbox_to_anchor=(-0.03, 1.0), ncols=columns, frameon=False, fontsize=7.5,
             borderaxespad=0.1, handlelength=2.0, columnspacing=1.2,
         )  # fmt: skip
     said = "; ".join(_said(line) for line in drawn)
-    return Chart(_svg(figure), f"{title}. {said}", title)
+    return Chart(svg_uri(figure), f"{title}. {said}", title)
 
 
 def _plain_log_ticks(axes: Any) -> None:
@@ -166,7 +167,7 @@ def _plain_log_ticks(axes: Any) -> None:
 
 
 def _named(line: Line) -> str:
-    name = _plain(line.name, 40)
+    name = plain_text(line.name, 40)
     return name if line.best is None else f"{name}, best {line.y[line.best]:.4g}"
 
 
@@ -186,12 +187,12 @@ def _is_numbers(values: Any) -> bool:
     )
 
 
-def _plain(text: str, length: int) -> str:
+def plain_text(text: str, length: int) -> str:
     """A name of the user's as Matplotlib shall write it: no longer than ``length``, no dollar sign a formula."""
     return (text if len(text) <= length else text[: length - 1] + "…").replace("$", r"\$")
 
 
-def _axes(height: float, left: float, width: float) -> tuple[Any, Any]:
+def plot(height: float, left: float, width: float) -> tuple[Any, Any]:
     """A figure of ``width`` × ``height`` inches with one plain plot, its margins in inches."""
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
@@ -209,7 +210,7 @@ def _axes(height: float, left: float, width: float) -> tuple[Any, Any]:
     return figure, axes
 
 
-def _svg(figure: Any) -> str:
+def svg_uri(figure: Any) -> str:
     """The figure as a data URI: the same bytes for the same figure (fixed salt, no date), its text kept as text."""
     from matplotlib import rc_context
 

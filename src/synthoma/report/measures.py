@@ -33,6 +33,7 @@ FAMILIES: Mapping[str, tuple[str, tuple[str, ...]]] = {
         "Distribution",
         ("frechet", "fid", "kid", "improved-", "density", "coverage", "diversity", "two-sample", "radiomics"),
     ),
+    "embedding": ("Embedding: how far sets and labels lie apart", ("silhouette-origin", "silhouette-label")),
     "structure": (
         "Structure",
         ("spectrum", "spectral", "checkerboard", "dice", "lesion", "high-frequency", "energy", "sharpness", "slice"),
@@ -53,8 +54,11 @@ FAMILIES: Mapping[str, tuple[str, tuple[str, ...]]] = {
             "patients-right",
             "exchange-p",
             "mcnemar-p",
+            "calibration",
+            "silhouette-classifier",
         ),
     ),
+    "explain": ("Explanation: what networks look at (Grad-CAM)", ("heat-",)),
     "clipping": ("Values outside the window, clipped", ("share-clipped",)),
     "privacy": (
         "Privacy",
@@ -68,9 +72,9 @@ FAMILIES: Mapping[str, tuple[str, tuple[str, ...]]] = {
 MAIN_ARMS = ("synthetic", "reconstruct", "gan", "translate", "back", "sample")
 BASELINES = ("source", "least", "mean")
 ACRONYMS = ("ssim", "psnr", "mae", "mse", "nrmse", "kid", "fid", "auc", "hu", "db", "f1", "icc")
-_WITHOUT_MAIN = ("utility", "clipping", "recognition", "readers")
+_WITHOUT_MAIN = ("utility", "clipping", "recognition", "readers", "explain")
 """Families whose arms are no competitors of the GAN."""
-_WITHOUT_BEST = ("clipping", "recognition", "readers")
+_WITHOUT_BEST = ("clipping", "recognition", "readers", "explain")
 """Families whose arms do not compete at all: real images stand there for what can be reached."""
 _BY_COMPARED = ("similarity", "recognition", "readers")
 """Families with a table for each thing that is compared with: what stands in two of them has nothing in common."""
@@ -290,7 +294,7 @@ def _heading(m: Measurement) -> str:
 
 def _is_floor(family: str, arm: str) -> bool:
     """Real against real is the floor of a distance, not one of its competitors."""
-    return family in ("distribution", "structure") and arm.lower().startswith(("real", "floor"))
+    return family in ("distribution", "structure", "embedding") and arm.lower().startswith(("real", "floor"))
 
 
 def _kind(m: Measurement) -> str:

@@ -9,7 +9,8 @@ from typing import Any
 
 from synthoma.errors import OutputError, describe
 from synthoma.report.content import ReportContent
-from synthoma.storage import text_sha256, write_bytes
+from synthoma.report.paper import paper, paper_folder, write_paper
+from synthoma.storage import check_new, text_sha256, write_bytes
 
 __all__ = ["write_report"]
 
@@ -27,6 +28,8 @@ WIDEST = 220
 def write_report(path: Path, content: ReportContent, *, overwrite: bool = False) -> Path:
     """Write ``content`` as one HTML file that loads nothing from elsewhere; equal content, equal bytes but the date.
 
+    Beside it a folder (``report-tables``) holds the tables, the methods and the check-lists as files.
+
     Args:
         path: the file, for instance ``report.html``.
         overwrite: replace a file that exists.
@@ -43,11 +46,15 @@ def write_report(path: Path, content: ReportContent, *, overwrite: bool = False)
         raise OutputError(describe(path, "a name for a file", "a folder", "Add the file's name: report.html."))
     if path.exists() and not overwrite:
         raise OutputError(describe(path, "a new file", "one that exists", "Add --overwrite, or choose another --out."))
-    write_bytes(path, _render(content).encode())
+    folder = paper_folder(path)
+    check_new(folder, overwrite=overwrite)
+    page = _render(content, path)
+    write_paper(folder, content, overwrite=overwrite)
+    write_bytes(path, page.encode())
     return path
 
 
-def _render(content: ReportContent) -> str:
+def _render(content: ReportContent, path: Path) -> str:
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     from synthoma import __version__
@@ -62,18 +69,20 @@ def _render(content: ReportContent) -> str:
     environment.filters["zoom"] = picture_width
     page = environment.get_template("page.html.j2")
     date = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
-    return page.render(content=content, version=__version__, date=date, **_parts(content)) + "\n"
+    parts = _parts(content)
+    return page.render(content=content, version=__version__, date=date, paper=paper(content, path), **parts) + "\n"
 
 
 def _parts(content: ReportContent) -> dict[str, Any]:
     """What the template shows, ready made; it only arranges."""
-    from synthoma.report import figures, gallery, learning, measures, sections, tables, terms, words
+    from synthoma.report import figures, gallery, learning, measures, pictured, sections, tables, terms, words
     from synthoma.report.pictures import DIFFERENCE_TOP, colour_bar
 
     real, measurements = content.real, content.measurements
     methods = measures.Methods.of(measurements)
     settings, settings_note = tables.settings_table(content.recipe_yaml)
-    curves, curves_left = figures.curve_charts(content.curves)
+    drawn_elsewhere = {name: curve for name, curve in content.curves.items() if name not in pictured.DRAWN}
+    curves, curves_left = figures.curve_charts(drawn_elsewhere)
     verdicts, other_verdicts = _verdicts(content)
     families = {
         title: found
@@ -101,6 +110,7 @@ def _parts(content: ReportContent) -> dict[str, Any]:
         "learning": learning.learning_charts(content.log, content.variants),
         "curves": curves,
         "curves_left": curves_left,
+        "pictures": pictured.pictured(content),
         "families": families,
         "methods": methods.numbers,
         "every": measures.every_measurement(measurements, methods),

@@ -39,6 +39,8 @@ class Picture:
     caption: str = ""
     aspect: float = 1.0
     """Height over width of a pixel in the patient."""
+    heat: str = ""
+    """A small, partly clear picture that is laid over this one, as a data URI; empty for none."""
 
 
 @dataclass(frozen=True)

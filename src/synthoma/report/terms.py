@@ -37,6 +37,11 @@ _REFERENCES: Mapping[str, str] = {
     "kid": "M. Bińkowski, D. J. Sutherland, M. Arbel, A. Gretton. Demystifying MMD GANs. ICLR 2018.",
     "spectr": "R. Durall, M. Keuper, J. Keuper. Watch your up-convolution: CNN based generative deep neural networks "
     "are failing to reproduce spectral distributions. CVPR 2020.",
+    "silhouette": "P. J. Rousseeuw. Silhouettes: a graphical aid to the interpretation and validation of cluster "
+    "analysis. J. Comput. Appl. Math. 20:53–65, 1987. Pictured by L. van der Maaten, G. Hinton. Visualizing data using "
+    "t-SNE. JMLR 9:2579–2605, 2008.",
+    "heat-": "R. R. Selvaraju, M. Cogswell, A. Das, R. Vedantam, D. Parikh, D. Batra. Grad-CAM: visual explanations "
+    "from deep networks via gradient-based localization. ICCV 2017.",
 }
 _METHODS = {
     "conditional": "P. Isola, J.-Y. Zhu, T. Zhou, A. A. Efros. Image-to-image translation with conditional adversarial "

@@ -19,6 +19,7 @@ from synthoma.gans.checkpoints import load_checkpoint
 from synthoma.records import UNLABELLED, Cohort, Lineage
 from synthoma.seeding import child_seed
 from synthoma.training.averaging import Average
+from synthoma.training.board import check_tensorboard, open_board
 from synthoma.training.hardware import channels_last_for, check_compiler, device_for, keep_memory, precision_for
 from synthoma.training.options import TrainingOptions
 from synthoma.training.processes import joined
@@ -79,6 +80,8 @@ def train(
         _check_batch(options.batch_size, sides, processes.count)
         if options.compile:
             check_compiler(device)
+        if options.tensorboard:
+            check_tensorboard()
         folder = RunFolder(out)
         goes_on = processes.first(partial(folder.begin, asked, resume=resume))
         if goes_on and folder.finished:
@@ -93,6 +96,8 @@ def train(
             for name, average in averages.items():
                 average.network.load_state_dict(gan.networks[name].state_dict())
         processes.first(partial(folder.truncate_log, state.step))
+        if options.tensorboard and processes.main:
+            folder.board = open_board(folder.path / "tensorboard", state.step)
         Trainer(cohort, sides, state, folder, options, processes, title, stop_after).run()
         processes.first(folder.finish)
     return folder.path

@@ -34,6 +34,7 @@ class TrainingOptions(Options):
     channels_last: Literal["auto", "on", "off"] = "auto"
     """Order of 2D images and weights in memory; ``auto``: on GPUs, where it is measured to help."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where it trains; ``auto`` takes a CUDA device when there is one."""
     threads: int = Field(0, ge=0)
     """Processor threads of each process; 0 takes all cores, an equal share each where there are several."""
     validate_every: int = Field(10, ge=1)
@@ -44,6 +45,8 @@ class TrainingOptions(Options):
     """Which measure over the body of validation patients chooses the best checkpoint."""
     variety: bool = True
     """Log after every epoch how different the images are from each other, and warn of mode collapse."""
+    tensorboard: bool = False
+    """Write what goes into the log for TensorBoard as well, into ``tensorboard/`` of the run (needs that package)."""
     preview_every: int = Field(10, ge=1)
     """Epochs between two preview pictures."""
     checkpoint_every: int = Field(10, ge=1)

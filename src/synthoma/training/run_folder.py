@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,8 @@ class RunFolder:
         self.path = Path(path)
         self.last = self.path / "checkpoints" / "last.safetensors"
         self.best = self.path / "checkpoints" / "best.safetensors"
+        self.board: Callable[[Mapping[str, Any]], None] | None = None
+        """Told what is logged, where TensorBoard is wanted."""
 
     @property
     def finished(self) -> bool:
@@ -62,6 +64,8 @@ class RunFolder:
         """Append one line to ``log.jsonl``."""
         with writable(self.path), (self.path / "log.jsonl").open("a", encoding="utf-8") as file:
             file.write(json.dumps(record, allow_nan=False) + "\n")
+        if self.board is not None:
+            self.board(record)
 
     def truncate_log(self, step: int) -> None:
         """Drop what was logged after ``step``: those steps are about to be done again."""

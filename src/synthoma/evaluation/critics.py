@@ -1,0 +1,138 @@
+"""The network that judged while a GAN was trained: found again beside its cohort, and what it thinks of an image."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import TypeAdapter, ValidationError
+from torch import Tensor, nn
+
+from synthoma.errors import CheckpointError, describe
+from synthoma.gans import GANS, Gan, GanOptions, Layout
+from synthoma.gans.checkpoints import load_arrays, load_checkpoint
+from synthoma.records import Checkpoint, Cohort
+
+__all__ = ["Judge", "checkpoint_of", "judge_of"]
+
+Rows = NDArray[np.intp]
+Show = Callable[[Gan, nn.Module, Tensor, Tensor, Tensor, Tensor], Tensor]
+
+
+def _conditional(
+    gan: Gan, network: nn.Module, made: Tensor, images: Tensor, masks: Tensor, labels: Tensor
+) -> Tensor:  # fmt: skip
+    del labels
+    condition = gan.layout.stack(gan.options.condition, images, masks)
+    return network(torch.cat([condition, made], dim=1))  # type: ignore[no-any-return]
+
+
+def _cycle(gan: Gan, network: nn.Module, made: Tensor, images: Tensor, masks: Tensor, labels: Tensor) -> Tensor:
+    del gan, images, masks, labels
+    return network(made)  # type: ignore[no-any-return]
+
+
+def _wasserstein(gan: Gan, network: nn.Module, made: Tensor, images: Tensor, masks: Tensor, labels: Tensor) -> Tensor:
+    del images, masks
+    classes = (labels[:, None] == torch.arange(len(gan.layout.labels))).float()
+    return network(made, classes)  # type: ignore[no-any-return]
+
+
+JUDGES: Mapping[str, tuple[str, str, Show]] = {
+    "conditional": ("discriminator", "reconstruct", _conditional),
+    "cycle": ("discriminator_target", "translate", _cycle),
+    "wasserstein": ("critic", "sample", _wasserstein),
+}
+"""Method → its judging network, the way to draw whose images it judged, and how it is shown one."""
+
+
+@dataclass(frozen=True)
+class Judge:
+    """A trained discriminator or critic; its scores are higher where an image looks real to it."""
+
+    name: str
+    """``discriminator`` or ``critic``."""
+    network: nn.Module
+    channels: tuple[str, ...]
+    """Of the images that it judges."""
+    description: str
+    """The file and how far it was trained, for ``Measurement.method``."""
+    _gan: Gan
+    _show: Show
+
+    def score(self, made: Tensor, beside: Cohort, rows: Rows, lesions_of: Cohort, own: Rows) -> Tensor:
+        """(n,) mean over patches.
+
+        Args:
+            made: (n, channel, y, x) the images judged.
+            beside: the real cohort, whose samples ``rows`` have the condition's channels.
+            lesions_of: the cohort whose samples ``own`` have the masks and labels.
+        """
+        layout = self._gan.layout
+        order = [beside.channels.index(name) for name in layout.channels]
+        masks = [lesions_of.mask_names.index(name) for name in layout.mask_names]
+        scores = self._show(
+            self._gan,
+            self.network,
+            made,
+            torch.from_numpy(np.asarray(beside.images[rows], dtype=np.float32)[:, order]),
+            torch.from_numpy(np.asarray(lesions_of.masks[own], dtype=np.float32)[:, masks]),
+            layout.label_indices(lesions_of.table["label"][own].tolist()),
+        )
+        return scores.flatten(1).mean(dim=1)
+
+
+def checkpoint_of(cohort: Cohort) -> Path | None:
+    """The whole state of the training that a cohort descends from, where it lies in a study's place: ``gan/`` beside
+    the cohort's folder or beside the cohort. Whether it is that training's the lineage says (:func:`judge_of`)."""
+    if cohort.path is None:
+        return None
+    folder = Path(cohort.path).resolve().parent
+    places = [at / "gan" / "checkpoints" / "last.safetensors" for at in (folder, folder.parent)]
+    return next((path for path in places if path.is_file()), None)
+
+
+def judge_of(cohort: Cohort, path: Path) -> Judge | None:
+    """The judging network of the checkpoint ``path``; ``None`` where it is of another training than the cohort, of
+    a GAN that has none, or the cohort's images are not what it judged.
+
+    Raises:
+        CheckpointError: the file is damaged, or of another version.
+    """
+    state = load_checkpoint(path)
+    if state.lineage.id not in {one.id for one in cohort.lineages.values() if one.step == "train"}:
+        return None
+    gan = _gan(state, path)
+    known = JUDGES.get(gan.options.method)
+    if known is None or known[0] not in gan.networks:
+        return None
+    name, way, show = known
+    if gan.channels(way)[1] != cohort.channels:
+        return None
+    network = gan.networks[name]
+    load_arrays(network, state.part(f"networks/{name}"), str(path))
+    where = f"{name.replace('_', ' of the ')} after {state.step} steps (training {state.lineage.id[:8]})"
+    short = "critic" if name == "critic" else "discriminator"
+    return Judge(short, network.requires_grad_(False).eval(), cohort.channels, where, gan, show)
+
+
+def _gan(state: Checkpoint, path: Path) -> Gan:
+    """The untrained GAN of a checkpoint's settings, on the processor."""
+    try:
+        content: dict[str, Any] = dict(state.options["gan"])
+        if "perceptual" in content:  # nothing is trained: no loss is needed, nor the file of VGG19's weights
+            content |= {"perceptual": {}, "l1_weight": 1.0}
+        if "recompute" in content:  # it calls layers twice
+            content |= {"recompute": False}
+        options: GanOptions = TypeAdapter(GanOptions).validate_python(content)
+        layout = Layout.from_json(state.options["layout"])
+    except (ValidationError, KeyError, TypeError, AttributeError) as error:
+        found = f"others ({str(error).splitlines()[0]})"
+        raise CheckpointError(describe(path, "the settings of a GAN of this version", found)) from error
+    with torch.random.fork_rng(devices=[]):  # the first weights are random, and replaced at once
+        return GANS[options.method](options, layout, torch.device("cpu"))
