@@ -112,6 +112,18 @@ def test_a_protocol_is_told_in_a_few_lines(typed, tmp_path):
     assert lines[2] == "  cohorts   folds/*/real.cohort (3 ×)"
 
 
+def test_a_study_where_a_cohort_belongs(typed, study, tmp_path):
+    said = typed("export", study, "--as", "nnunet", "--out", tmp_path / "x")
+    assert (said.code, f"There is one in it: {study / 'real.cohort'}." in said.err) == (2, True)
+
+
+def test_a_word_where_a_list_belongs(typed):
+    said = typed("recipes", "show", "demo", "--set", "gan.target=flair")
+    assert (said.code, said.err) == (
+        2, "error: demo: gan.target: expected a list, found 'flair'.\nWrite [flair].\n",
+    )  # fmt: skip
+
+
 @pytest.mark.slow
 def test_doctor(typed):
     said = typed("doctor")

@@ -160,7 +160,9 @@ def describe_cohort(cohort: Cohort) -> dict[str, Any]:
 def _read_header(path: Path) -> CohortHeader:
     if not (path / HEADER).is_file():
         found = "nothing" if not path.exists() else "a file" if path.is_file() else f"a folder without {HEADER}"
-        raise CohortError(describe(path, "a cohort folder", found, "Make one with synthoma prepare."))
+        inside = next(iter(sorted(place.parent for place in path.glob(f"*/{HEADER}"))), None)
+        remedy = f"There is one in it: {inside}." if inside else "Make one with synthoma prepare."
+        raise CohortError(describe(path, "a cohort folder", found, remedy))
     content = read_json(path / HEADER, CohortError)
     version = content.get("schema_version") if isinstance(content, dict) else None
     if version != SCHEMA_VERSION:

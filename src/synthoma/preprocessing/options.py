@@ -223,4 +223,5 @@ def _lesion_masks(scan: Scan, options: PreprocessingOptions) -> tuple[str, ...]:
 def _require(scan: Scan, kind: str, wanted: tuple[str, ...], found: Any) -> None:
     for name in wanted:
         if name not in found:
-            raise ScanError(describe(scan.patient, f"the {kind} '{name}'", ", ".join(sorted(found)) or "none"))
+            remedy = f"Complete it, or choose others by preprocessing.{kind.replace(' ', '_')}s."
+            raise ScanError(describe(scan.patient, f"the {kind} '{name}'", ", ".join(sorted(found)) or "none", remedy))

@@ -87,8 +87,8 @@ def sample_slices(scan: Scan, sampling: SliceSampling, channels: tuple[str, ...]
             f"{int(usable.sum())} of {len(usable)} with enough body that is not blank, none of them with a clear label"
         )
         remedy = (
-            "Lower min_body_fraction or min_lesion_fraction, raise max_blank_fraction, set small_lesion to 'tumour', "
-            "or, where the pictures are much smaller than resize.size, set resize.crop to 'body'."
+            "Where pictures are smaller than the samples, take --set preprocessing.steps.resize.size=64, or crop=body; "
+            "else lower preprocessing.sampling.min_body_fraction or .min_lesion_fraction, or raise .max_blank_fraction."
         )
         raise ScanError(describe(f"{scan.patient}: sampling", "at least one slice", found, remedy))
     if sampling.per_patient is not None:

@@ -297,6 +297,9 @@ def _explain(error: Mapping[str, Any], name: str) -> str:
     if kind == "union_tag_not_found":
         discriminator = str(error["ctx"]["discriminator"]).strip("'")
         return describe(f"{name}: {key}.{discriminator}", "a value", "none", f"Give one: --set {key}.{discriminator}=…")
+    if kind in ("tuple_type", "list_type"):
+        near = f"Write [{found}]." if isinstance(found, str | int | float) else ""
+        return describe(f"{name}: {key}", "a list", shown, near)
     expected = message.removeprefix("Input should be ").rstrip(".")
     return describe(f"{name}: {key}", expected, shown)
 
