@@ -116,7 +116,9 @@ def find_checkpoint(path: Path) -> Path:
     run = path if (path / "run.json").is_file() else path / "gan"
     if not (run / "run.json").is_file():
         found = "a cohort" if (path / "cohort.json").is_file() else "another folder" if path.is_dir() else "nothing"
-        raise CheckpointError(describe(path, "the folder of a study or a run, or an exported generator", found))
+        expected = "the folder of a study or a run, or an exported generator"
+        remedy = "Cohorts are exported by --as nifti, dicom, nnunet, brats or png." if found == "a cohort" else ""
+        raise CheckpointError(describe(path, expected, found, remedy))
     folder = RunFolder(run)
     return folder.best if folder.best.is_file() else folder.last
 
