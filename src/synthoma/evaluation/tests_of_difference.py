@@ -49,12 +49,22 @@ def effect_size(t: float, degrees: int, n_effective: float) -> EffectSize:
 
     ``n_effective`` is the number of independent differences; of overlapping folds 1 / (1/J + n_test/n_train).
     """
-    from scipy.special import nctdtrinc
-
-    low, high = (float(nctdtrinc(degrees, tail, t)) for tail in (0.975, 0.025))
+    low, high = (_noncentrality(degrees, tail, abs(t)) for tail in (0.975, 0.025))
+    if t < 0:  # by symmetry: SciPy's distribution is not finite everywhere below 0
+        low, high = -high, -low
     root = math.sqrt(n_effective)
     correction = 1 - 3 / (4 * degrees - 1)
     return EffectSize(t / root, low / root, high / root, t / root * correction)
+
+
+def _noncentrality(degrees: int, tail: float, t: float) -> float:
+    """The noncentrality with which P(T ≤ ``t``) is ``tail``, for ``t`` ≥ 0."""
+    from scipy.optimize import brentq
+    from scipy.special import nctdtr, nctdtrinc
+
+    near = float(nctdtrinc(degrees, tail, t))  # SciPy's search ends up to 4e-5 of a probability away
+    reach = 0.01 * (1 + abs(near))
+    return float(brentq(lambda centre: nctdtr(degrees, centre, t) - tail, near - reach, near + reach, xtol=1e-10))
 
 
 def paired_effect_size(differences: Float) -> EffectSize | None:
