@@ -105,6 +105,42 @@ def test_a_transposed_layer_is_pytorchs(kernel: int, stride: int, padding: int, 
     check(layer, reference, torch.randn(2, 6, 5, 7))
 
 
+@pytest.mark.parametrize("outputs", [1, 6])
+@pytest.mark.parametrize("size", [(5, 7), (1, 1), (2, 3, 4)])
+def test_a_doubling_layer_is_the_nearest_neighbour_and_a_convolution(size: tuple[int, ...], outputs: int) -> None:
+    torch.manual_seed(0)
+    smooth, doubling = ((nn.Conv2d, fast.DoublingConv2d), (nn.Conv3d, fast.DoublingConv3d))[len(size) - 2]
+    reference = nn.Sequential(nn.Upsample(scale_factor=2, mode="nearest"), smooth(3, outputs, 3, padding=1)).double()
+    layer: Any = doubling(3, outputs).double()
+    layer.load_state_dict(reference[1].state_dict())
+    image = torch.randn(2, 3, *size, dtype=torch.float64, requires_grad=True)
+    torch.testing.assert_close(layer(image), reference(image), rtol=1e-12, atol=1e-12)
+    both = [_gradients_of_gradients(network, image) for network in (layer, reference)]
+    for got, right in zip(*both, strict=True):
+        torch.testing.assert_close(got, right, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("outputs", [1, 6])
+def test_a_doubling_layer_in_float32_and_bf16(outputs: int) -> None:
+    torch.manual_seed(0)
+    layer = fast.DoublingConv2d(6, outputs)
+    image = torch.randn(2, 6, 5, 7)
+    wanted = F.conv2d(F.interpolate(image, scale_factor=2), layer.weight, layer.bias, padding=1)
+    made = layer(image)
+    assert ("ConvolutionBackward0" in type(made.grad_fn).__name__) == (outputs > fast.FEW)
+    torch.testing.assert_close(made, wanted, rtol=1e-4, atol=2e-5)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        rounded = layer(image)
+    assert rounded.dtype == torch.bfloat16
+    torch.testing.assert_close(rounded.float(), wanted, rtol=2e-2, atol=2e-2)
+
+
+def _gradients_of_gradients(network: nn.Module, image: Tensor) -> list[Tensor]:
+    """Of the image and the weights; then those of the image's gradient's size, as a gradient penalty asks for them."""
+    (first,) = torch.autograd.grad(network(image).square().sum(), image, create_graph=True)
+    return [first, *torch.autograd.grad(first.square().sum(), [image, *network.parameters()])]
+
+
 def check(layer: Any, reference: nn.Module, image: Tensor) -> None:
     """The same values and gradients, by another way."""
     image.requires_grad_(True)

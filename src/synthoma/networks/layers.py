@@ -14,6 +14,7 @@ Norm = Literal["batch", "instance", "none"]
 Upsample = Literal["transpose", "resize"]
 
 _CONVOLUTION: dict[int, Any] = {2: fast.Conv2d, 3: nn.Conv3d}
+_DOUBLING: dict[int, Any] = {2: fast.DoublingConv2d, 3: fast.DoublingConv3d}
 _TRANSPOSED: dict[int, Any] = {2: fast.ConvTranspose2d, 3: nn.ConvTranspose3d}
 _NORM = {
     ("batch", 2): nn.BatchNorm2d,
@@ -48,15 +49,15 @@ def transposed_convolution(
 
 def doubled(
     spatial_dims: int, inputs: int, outputs: int, upsample: Upsample, *, bias: bool, kernel: Literal[3, 4] = 4
-) -> list[nn.Module]:
+) -> nn.Module:
     """Twice the size: a transposed convolution of 3 × 3 or 4 × 4, or the nearest neighbour and a convolution of 3 × 3.
 
     The second leaves no checkerboard (Odena et al. 2016).
     """
     if upsample == "resize":
-        smooth = convolution(spatial_dims, inputs, outputs, 3, 1, 1, bias=bias)
-        return [nn.Upsample(scale_factor=2, mode="nearest"), smooth]
-    return [transposed_convolution(spatial_dims, inputs, outputs, kernel, 2, 1, bias, output_padding=4 - kernel)]
+        made: nn.Module = _DOUBLING[spatial_dims](inputs, outputs, bias)
+        return made
+    return transposed_convolution(spatial_dims, inputs, outputs, kernel, 2, 1, bias, output_padding=4 - kernel)
 
 
 def normalisation(norm: Norm, spatial_dims: int, features: int) -> list[nn.Module]:

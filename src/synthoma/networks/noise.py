@@ -64,12 +64,12 @@ class NoiseGenerator(nn.Module):
         for inputs, grown in itertools.pairwise(features):
             parts.append(
                 nn.Sequential(
-                    *doubled(spatial_dims, inputs, grown, upsample, bias=bias),
+                    doubled(spatial_dims, inputs, grown, upsample, bias=bias),
                     *normalisation(norm, spatial_dims, grown),
                     nn.ReLU(inplace=True),
                 )
             )
-        parts.append(nn.Sequential(*doubled(spatial_dims, width, outputs, upsample, bias=True), nn.Tanh()))
+        parts.append(nn.Sequential(doubled(spatial_dims, width, outputs, upsample, bias=True), nn.Tanh()))
         self.layers = nn.ModuleList(parts)
         initialise(self)
 

@@ -57,7 +57,7 @@ class ResNet(nn.Module):
             return [*made, *normalisation(norm, spatial_dims, features), nn.ReLU(inplace=True)]
 
         def up(features: int) -> list[nn.Module]:
-            return layer(features // 2, *doubled(spatial_dims, features, features // 2, upsample, bias=bias, kernel=3))
+            return layer(features // 2, doubled(spatial_dims, features, features // 2, upsample, bias=bias, kernel=3))
 
         self.down = nn.Sequential(
             _REFLECT[spatial_dims](3),

@@ -90,7 +90,7 @@ class UNet(nn.Module):
             self.up.append(
                 nn.Sequential(
                     nn.ReLU(inplace=not recompute),
-                    *doubled(spatial_dims, joined, to, upsample, bias=norm == "none" or outermost),
+                    doubled(spatial_dims, joined, to, upsample, bias=norm == "none" or outermost),
                     *([] if outermost else normalisation(norm, spatial_dims, to)),
                     *([nn.Dropout(dropout)] if dropped and dropout > 0 else []),
                 )
