@@ -1,8 +1,9 @@
-"""What every room's tests share."""
+"""What every room's tests share. The module ``dicom_standard.py`` beside this file can be imported by name."""
 
 from __future__ import annotations
 
 import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +17,7 @@ from synthoma.records import Cohort, Lineage, Samples
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
+sys.path.insert(0, str(Path(__file__).parent))
 ROOT = Path(__file__).resolve().parents[1]
 FLAGS = (
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",

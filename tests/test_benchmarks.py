@@ -180,3 +180,11 @@ def test_workers_of_preparation(tmp_path: Path) -> None:
     assert two["path_seconds"] < two["busy_seconds"]
     assert one["scans_per_second"] == pytest.approx(2 / one["seconds"])
     assert one["busy_seconds"] > 0.5  # Python and its libraries begin
+
+
+@pytest.mark.slow
+def test_who_is_known_by_heart_is_told_beside_the_errors(load: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    load("by_heart").main(["--patients", "12", "--train", "4", "--slices", "2", "--epochs", "1"])
+    said = capsys.readouterr().out
+    assert "conditional, 4 patients, 2 slices, 1 epochs" in said
+    assert "cleared" in said  # nobody can be known after one step

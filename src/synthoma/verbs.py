@@ -59,19 +59,10 @@ def prepare(
         LeakError: one image belongs to two patients.
         MissingPartError: a step needs a package or program that is not there.
     """
-    from synthoma.phantoms import PHANTOM_SOURCES, PhantomOptions
     from synthoma.protocol.prepare import prepare as prepare_stage
-    from synthoma.recipes import load_recipe
+    from synthoma.recipes.preparation import load_preparation
 
-    if source in PHANTOM_SOURCES:
-        remedy = f"Phantoms are drawn, not read: synthoma demo, or a recipe with data.source={source}."
-        raise SettingError(describe("source", "one that reads files", f"'{source}'", remedy))
-    if source == "several":
-        remedy = "Several folders are joined in a recipe (data.parts.NAME.path): synthoma run RECIPE --out STUDY."
-        raise SettingError(describe("source", "one that reads a single folder", f"'{source}'", remedy))
-    blocks = ("data", "preprocessing", "split", "protocol")
-    chosen = load_recipe(recipe, _bare(recipe, settings), data={"source": source, "path": path}, wanted=blocks)
-    assert not isinstance(chosen.data, PhantomOptions)  # noqa: S101 (for the type checker)
+    chosen = load_preparation(source, path, recipe, settings)
     return prepare_stage(
         chosen.data,
         chosen.preprocessing,
@@ -182,11 +173,11 @@ def evaluate(
         LeakError: a generator saw a patient of the evaluation set (exit code 4).
         OutputError: there is evidence in ``out`` and ``overwrite`` is false.
     """
-    from synthoma.protocol.stages import evaluate_stage
+    from synthoma.protocol.stages import by_folder_name, evaluate_stage
     from synthoma.recipes import read_blocks
 
     blocks = read_blocks(("evaluation",), recipe, settings)
-    named = synthetic if isinstance(synthetic, Mapping) else _by_stem(synthetic)
+    named = synthetic if isinstance(synthetic, Mapping) else by_folder_name(synthetic)
     paths = {name: Path(path) for name, path in named.items()}
     return evaluate_stage(Path(real), paths, Path(out), blocks.evaluation, overwrite=overwrite)
 
@@ -302,24 +293,3 @@ def demo(
     if anatomy not in recipes:
         raise SettingError(describe("anatomy", "brain, lung or liver", f"'{anatomy}'"))
     return run(recipes[anatomy], out, settings=settings, overwrite=overwrite, say=say)
-
-
-def _bare(recipe: str | Path | None, settings: Changes) -> Changes:
-    """Without a recipe nobody said that a lesion is needed: patients without a segmentation are kept."""
-    if recipe is not None:
-        return settings
-    key = "preprocessing.require_lesion_mask"
-    if isinstance(settings, Mapping):
-        return {key: False, **settings}
-    return [f"{key}=false", *settings]
-
-
-def _by_stem(folders: Sequence[str | Path]) -> dict[str, Path]:
-    named: dict[str, Path] = {}
-    for path in map(Path, folders):
-        name = path.resolve().name.removesuffix(".cohort")
-        if name in named:
-            found = f"'{name}' twice: {named[name]} and {path}"
-            raise InputError(describe("synthetic cohorts", "folders of different names", found))
-        named[name] = path
-    return named

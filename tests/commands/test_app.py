@@ -54,6 +54,22 @@ def test_importing_the_package_imports_nothing_heavy():
     assert loaded("import synthoma, synthoma.errors, synthoma.verbs") == set()
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "prepare brats {scans} --out {out} --workers 1 --set split.folds=0 --set preprocessing.steps.resize.size=32",
+        "info {study}/real.cohort",
+        "info {study}/gan",
+        "export {study}/real.cohort --as png --out {out}",
+        "recipes list",
+        "recipes show brats",
+    ],
+)
+def test_what_computes_with_no_network_loads_no_torch(some_scans, study, tmp_path, line):
+    words = [word.format(scans=some_scans, study=study, out=tmp_path / "out") for word in line.split()]
+    assert "torch" not in loaded(f"from synthoma.commands import main\nmain({words!r})")
+
+
 def test_help_names_every_verb(typed):
     said = typed("--help")
     assert said.code == 0

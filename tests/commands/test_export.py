@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import nibabel
 import numpy as np
 import pytest
@@ -35,6 +37,17 @@ def test_what_cannot_be_exported(typed, real, tmp_path):
     assert said.code == 2
     assert "expected a cohort folder" in said.err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_run_is_no_cohort_but_says_how_it_leaves(typed, study, tmp_path):
+    said = typed("export", study / "gan", "--as", "png", "--out", tmp_path / "files")
+    how = "Its generator is exported by --as bundle, safetensors or torch-export; a cohort by its own folder."
+    assert (said.code, said.err) == (2, f"error: {study / 'gan'}: expected a cohort folder, found a run.\n{how}\n")
+    shutil.copytree(study / "gan", tmp_path / "gan")
+    shutil.copytree(study / "reconstruct.cohort", tmp_path / "synthetic" / "reconstruct.cohort")
+    said = typed("export", tmp_path / "gan", "--out", tmp_path / "files")
+    assert said.err.endswith(f"; the cohorts that it made are in {tmp_path / 'synthetic'}: reconstruct.cohort.\n")
+    assert not (tmp_path / "files").exists()
 
 
 def test_the_verb_for_python(real, tmp_path):
@@ -77,7 +90,8 @@ def test_nothing_synthetic_leaves_without_an_audit(typed, study, tmp_path):
     for name, *words in (("files", study / "reconstruct.cohort"), ("weights", study, "--as", "safetensors")):
         said = typed("export", *words, "--out", tmp_path / name)
         assert (said.code, len(said.err.splitlines())) == (4, 2)
-        assert "expected a privacy audit without near-duplicates, found no audit" in said.err
+        assert "expected a privacy audit without near-duplicates" in said.err
+        assert ", found no audit" in said.err
         said = typed("export", *words, "--out", tmp_path / name, "--accept-privacy-risk", "phantoms")
         assert said.code == 0, said.err
     assert "phantoms (no privacy audit)" in (tmp_path / "weights" / "README.md").read_text()

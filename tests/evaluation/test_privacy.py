@@ -182,6 +182,18 @@ def test_images_made_from_training_patients_are_measured_and_said(real, syntheti
     assert evidence.find("membership-auc-nearest").value is not None
 
 
+def test_who_is_shown_one_patient_and_draws_another_has_no_excuse(real, synthetic, replayed):
+    """The patient shown is told from those that other images were made from; the donor of a lesion is not shown."""
+    rows, images = replayed
+    patients = real.table["patient"]
+    others = [int(np.flatnonzero(patients[rows] != patients[row])[0]) for row in rows]
+    strangers = [str(real.table["id"][rows[other]]) for other in others]
+    for made_from in (strangers, [f"{a};{b}" for a, b in zip(strangers, real.table["id"][rows], strict=True)]):
+        pairs = audit(real, synthetic(images, made_from)).curves["privacy"]["sample"]["near_duplicates"]
+        assert len(pairs) >= 20
+        assert not any(pair["source"] for pair in pairs)
+
+
 def test_of_images_of_held_out_patients_only_copies_are_looked_for(real, synthetic):
     rows = real.rows(split="test")[:12]
     evidence = audit(real, synthetic(real.images[rows, 0], made_from=real.table["id"][rows].tolist()))

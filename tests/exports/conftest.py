@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -52,15 +52,11 @@ def liver_scans(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def livers(liver_scans: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Cohort]:
     """``slices`` and ``volumes`` of them, prepared; ``synthetic``: of the slices."""
     folder = tmp_path_factory.mktemp("liver-cohorts")
-    kinds = {
+    steps = {
         "slices": f"[{CT}, {{step: resize, size: 32}}]",
         "volumes": f"[{CT}, {{step: resize_volume, size: [12, 32, 32]}}]",
     }
-    cohorts = {}
-    for kind, steps in kinds.items():
-        settings = [f"preprocessing.steps={steps}", f"preprocessing.sampling.kind={kind}", *SPLIT]
-        path = synthoma.prepare("tcia-liver", liver_scans, folder / f"{kind}.cohort", settings=settings, workers=1)
-        cohorts[kind] = open_cohort(path)
+    cohorts = prepared("tcia-liver", liver_scans, folder, steps)
     return cohorts | {"synthetic": as_synthetic(cohorts["slices"], folder / "synthetic.cohort")}
 
 
@@ -70,13 +66,19 @@ def brains(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Cohort]:
     folder = tmp_path_factory.mktemp("brains")
     scans = write_brain_phantom(folder / "scans", BrainPhantomOptions(patients=4, spacing_mm=4.0, seed=2))
     first = "{step: reorient}, {step: skull_strip}, {step: normalise}"
-    kinds = {
+    steps = {
         "slices": f"[{first}, {{step: resize, size: 32}}]",
         "volumes": f"[{first}, {{step: resize_volume, size: 24, crop: body}}]",
     }
-    cohorts = {}
-    for kind, steps in kinds.items():
-        settings = [f"preprocessing.steps={steps}", f"preprocessing.sampling.kind={kind}", *SPLIT]
-        path = synthoma.prepare("brats", scans, folder / f"{kind}.cohort", settings=settings, workers=1)
-        cohorts[kind] = open_cohort(path)
+    cohorts = prepared("brats", scans, folder, steps)
     return cohorts | {"synthetic": as_synthetic(cohorts["volumes"], folder / "synthetic.cohort")}
+
+
+def prepared(source: str, scans: Path, folder: Path, steps: Mapping[str, str]) -> dict[str, Cohort]:
+    """A cohort in ``folder`` for each kind of sampling, ``slices`` or ``volumes``, by its steps."""
+    cohorts = {}
+    for kind, text in steps.items():
+        settings = [f"preprocessing.steps={text}", f"preprocessing.sampling.kind={kind}", *SPLIT]
+        path = synthoma.prepare(source, scans, folder / f"{kind}.cohort", settings=settings, workers=1)
+        cohorts[kind] = open_cohort(path)
+    return cohorts

@@ -13,7 +13,7 @@ import torch
 import synthoma
 from synthoma.cohort import create_cohort, open_cohort
 from synthoma.errors import CheckpointError, PrivacyError, SettingError
-from synthoma.evaluation.release import check_release, find_evidence
+from synthoma.evaluation.release import find_evidence
 from synthoma.exports import EXPORTS, RUN_EXPORTS
 from synthoma.gans.checkpoints import load_checkpoint
 from synthoma.records import Samples
@@ -237,21 +237,6 @@ def test_a_generator_that_was_trained_on_four_patients_until_it_knew_them(tmp_pa
         assert not (tmp_path / "out").exists()
     synthoma.export(tmp_path / "gan", tmp_path / "out", kind="safetensors", accept_privacy_risk="discs")
     assert "near-duplicates)" in (tmp_path / "out" / "README.md").read_text()
-
-
-def test_near_what_it_was_shown_stands_against_a_cohort_and_not_against_a_generator(
-    house: Path, memorised: Path, tmp_path: Path
-) -> None:
-    evidence = memorised / "evidence" / "privacy.json"
-    content = json.loads(evidence.read_text())
-    for pair in content["curves"]["privacy"]["sample"]["near_duplicates"]:
-        pair["source"] = True
-    (tmp_path / "evidence").mkdir()
-    (tmp_path / "evidence" / "privacy.json").write_text(json.dumps(content))
-    cohorts = {"sample": open_cohort(memorised.parent / "sample.cohort")}
-    assert check_release(house, cohorts, tmp_path, generator=True) == ""
-    with pytest.raises(PrivacyError):
-        check_release(house, cohorts, tmp_path)
 
 
 def test_what_is_no_generator(house: Path, tmp_path: Path) -> None:

@@ -110,6 +110,7 @@ def published(root: Path) -> Iterator[Seed]:
 def seg(root: Path) -> Iterator[Seed]:
     """Segmentation objects: of bits, fractions and label maps."""
     yield built("tcia-liver", root / "bits", "1-1.dcm")
+    yield built("dicom", root / "any", "SEG1", masks={"lesion": ("mass",), "liver": (1,)}, align="resample")
     for kind in ("FRACTIONAL", "LABELMAP"):
         folder = root / kind.lower()
         images = writers().write_slices(folder / "ct", writers().voxels(70, (3, 8, 8)), "1.2.70", ".dcm", PatientID="A")

@@ -194,6 +194,24 @@ def test_steps_change_every_weight_they_should_and_no_other(method: str, name: s
 
 
 @pytest.mark.parametrize(("method", "name"), CASES)
+def test_the_judge_scores_each_image_by_itself(method: str, name: str, ellipse_cohort: Cohort) -> None:
+    gan = build(SMALL[method][name], ellipse_cohort)
+    if gan.judge not in gan.networks:
+        assert gan.options.adversarial_weight == 0
+        return
+    gan.networks[gan.judge].eval()
+    batch = parts(gan, ellipse_cohort)[0]
+    with torch.no_grad():
+        made = gan.draw(gan.networks, batch, gan.makes[0])
+        before = gan.scores(made, batch)
+        made[1:] = -made[1:]
+        after = gan.scores(made, batch)
+    assert before.shape[:2] == (len(batch), 1)
+    change = (after - before).flatten(1).abs().amax(dim=1)
+    assert change[1:].min() > 100 * change[0]
+
+
+@pytest.mark.parametrize(("method", "name"), CASES)
 def test_two_seeds_differ_and_one_repeats(method: str, name: str, ellipse_cohort: Cohort) -> None:
     """The seed of the weights, and that of the steps' random numbers."""
 

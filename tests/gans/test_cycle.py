@@ -38,6 +38,7 @@ def some(n: int = 2, shape: tuple[int, ...] = (32, 32), seed: int = 0) -> Exampl
         ({"target": {"channels": ("mask",)}}, "the domains must be images"),
         ({"source": {"chanels": ("t1",)}}, "chanels"),
         ({"pool_size": -1}, "pool_size"),
+        ({"cycle_ssim": 1.1}, "cycle_ssim"),
         ({"identity_weight": -1}, "identity_weight"),
         ({"adversarial_weight": 0}, "adversarial_weight"),
         ({"structure": "ssim"}, "structure"),
@@ -134,6 +135,25 @@ def test_the_structure_loss_is_between_an_image_and_its_translation() -> None:
     torch.manual_seed(0)
     gan = CycleGAN(small(structure="mind"), LAYOUT, CPU)
     assert float(gan.step([some(), some(seed=1)], Engine(CPU))["structure_target"]) > 0.01
+
+
+def test_the_distance_there_and_back_is_l1_or_ssim_in_the_shares_asked_for() -> None:
+    found = {}
+    for share in (0.0, 0.25, 1.0):
+        torch.manual_seed(0)
+        found[share] = CycleGAN(small(cycle_ssim=share), LAYOUT, CPU).step([some(), some(seed=1)], Engine(CPU))
+    for name in ("cycle_source", "cycle_target"):
+        l1, mixed, ssim = (float(found[share][name]) for share in (0.0, 0.25, 1.0))
+        assert mixed == pytest.approx(0.75 * l1 + 0.25 * ssim, rel=1e-5)
+        assert ssim > 0.9 > l1  # random networks: nothing comes back
+
+
+def test_an_image_smaller_than_the_window_of_ssim() -> None:
+    layout = Layout(LAYOUT.channels, LAYOUT.mask_names, (8, 32))
+    CycleGAN(small(discriminator_layers=1), layout, CPU)
+    expected = r"gan\.cycle_ssim: expected 0 for images of less than 11 pixels a side, found 0\.5"
+    with pytest.raises(SettingError, match=expected):
+        CycleGAN(small(discriminator_layers=1, cycle_ssim=0.5), layout, CPU)
 
 
 def test_volumes_can_be_trained_on() -> None:

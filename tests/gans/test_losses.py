@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from synthoma.gans.losses import ADVERSARIAL, gradient_penalty
+from synthoma.gans.losses import ADVERSARIAL, gradient_penalty, ssim_loss
+from synthoma.similarity import ssim
 
 NAMES: list[Any] = sorted(ADVERSARIAL)
 logit_lists = st.lists(st.floats(-12, 12, width=32), min_size=1, max_size=8)
@@ -241,3 +242,28 @@ def test_the_penalty_numerically() -> None:
         norms.append(sum(slope**2 for slope in slopes) ** 0.5)
     wanted = sum((norm - 1) ** 2 for norm in norms) / 2
     assert float(gradient_penalty(critic, real, fake, epsilon).detach()) == pytest.approx(wanted, rel=1e-4)
+
+
+@pytest.mark.parametrize("size", [(11, 11), (16, 23), (12, 13, 14)])
+def test_the_loss_of_ssim_is_one_minus_the_ssim_that_is_measured(size: tuple[int, ...]) -> None:
+    random = torch.Generator().manual_seed(0)
+    x = torch.rand(2, 3, *size, generator=random) * 2 - 1
+    y = 0.7 * x + 0.3 * torch.randn(x.shape, generator=random)
+    pairs = zip(x.double().flatten(0, 1).numpy(), y.double().flatten(0, 1).numpy(), strict=True)
+    measured = [ssim(a, b, 2.0) for a, b in pairs]
+    assert float(ssim_loss(x, y)) == pytest.approx(1 - sum(measured) / len(measured), abs=1e-5)
+    assert float(ssim_loss(x, x)) == pytest.approx(0, abs=1e-6)
+    assert float(ssim_loss(x, y, data_range=8.0)) < float(ssim_loss(x, y))
+
+
+def test_the_loss_of_ssim_leads_back_to_the_image() -> None:
+    image = torch.rand(1, 1, 16, 16, generator=torch.Generator().manual_seed(1)) * 2 - 1
+    made = torch.zeros_like(image).requires_grad_(True)
+    optimiser = torch.optim.Adam([made], lr=0.05)
+    for _ in range(200):
+        optimiser.zero_grad()
+        loss = ssim_loss(made, image)
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimiser.step()
+    assert loss.item() < 0.02
+    assert float((made - image)[..., 5:-5, 5:-5].abs().mean()) < 0.1

@@ -19,7 +19,7 @@ from synthoma.gans import ConditionalOptions
 from synthoma.gans.checkpoints import load_checkpoint, save_checkpoint
 from synthoma.gans.perceptual import PerceptualOptions
 from synthoma.generation import GenerationOptions
-from synthoma.generation.generate import generate, load_generator
+from synthoma.generation.generate import generate, load_generator, weights_sha256
 from synthoma.networks.pretrained import VGG19Features
 from synthoma.records import Checkpoint, Cohort
 from synthoma.training import TrainingOptions
@@ -85,9 +85,10 @@ def test_the_lineage_leads_back_to_the_patients_that_the_gan_saw(
     (name,) = set(made.table["lineage"])
     lineage = made.lineages[name]
     assert (lineage.step, lineage.seed) == ("generate", 3)
-    assert set(lineage.parents) == {trained.id, *ellipse_cohort.lineages}
+    weights = weights_sha256(load_generator(checkpoint)[1])
+    assert set(lineage.parents) == {trained.id, weights, *ellipse_cohort.lineages}
     assert lineage.patients_seen == trained.patients_seen == ("p0", "p1", "p2", "p3", "p4")
-    assert set(lineage.parents) <= set(made.lineages)
+    assert set(lineage.parents) - {weights} <= set(made.lineages)
     check_generator(made, ["p5"])
     with pytest.raises(LeakError, match="p4"):
         check_generator(made, ["p4", "p5"])

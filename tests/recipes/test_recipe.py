@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from synthoma.errors import SettingError
-from synthoma.recipes import load_recipe, read_recipe, ready_recipes
+from synthoma.recipes import load_recipe, read_blocks, read_recipe, ready_recipes
+from synthoma.recipes.preparation import load_preparation
 from synthoma.recipes.ready import summary
 from synthoma.recipes.recipe import to_yaml
 
@@ -62,6 +63,7 @@ def test_changes_reach_any_setting() -> None:
         ("protocol.variants={a/b: {}}", "variant names become folders"),
         ("evaluation.families=[similarty]", "Did you mean 'similarity'?"),
         ("generation.scale=[2, 1]", "two rising positive factors"),
+        ("evaluation.explain.images=many", "demo: evaluation.explain.images: expected a valid integer"),
     ],
 )
 def test_a_wrong_setting_is_named_with_what_to_do(change: str, message: str) -> None:
@@ -119,6 +121,52 @@ def test_channels_need_not_fit_a_gan_that_nobody_asked_for() -> None:
 
 
 def test_a_stage_refuses_settings_of_other_blocks() -> None:
-    data = {"source": "brats", "path": "scans"}
     with pytest.raises(SettingError, match=r"--set training.epochs: expected a setting of data.… or preprocessing.…"):
-        load_recipe(None, ["training.epochs=3"], data=data, wanted=("data", "preprocessing"))
+        load_preparation("brats", "scans", None, ["training.epochs=3"])
+    with pytest.raises(SettingError, match=r"--set data.path: expected a setting of gan.… or training.…, found"):
+        read_blocks(("gan", "training"), None, ["data.path=scans"])
+
+
+@pytest.mark.parametrize("recipe", [None, "brats-cgan"])
+def test_a_preparation_is_a_part_of_the_recipe(recipe: str | None) -> None:
+    changes = ["preprocessing.steps.resize.size=64", "split.folds=3", "protocol.workers=2"]
+    found = load_preparation("brats", "scans", recipe, changes)
+    whole = load_recipe(recipe, changes, data={"source": "brats", "path": "scans"})
+    bare = {} if recipe else {"require_lesion_mask": False}
+    assert found.preprocessing == whole.preprocessing.model_copy(update=bare)
+    assert (found.data, found.split, found.protocol) == (whole.data, whole.split, whole.protocol)
+    assert "folds" in found.split.model_fields_set
+    assert "workers" in found.protocol.model_fields_set
+
+
+@pytest.mark.parametrize(
+    ("source", "recipe", "change", "message"),
+    [
+        ("brast", None, "split.folds=2", "settings: data.source: expected one of 'brats', "),
+        ("brats", None, "data.sizee=4", "settings: data.sizee: expected a known setting, found 'sizee'."),
+        ("brats", None, "preprocessing.steps.resize.sizee=4", "steps.3.sizee: expected a known setting, found 'sizee'"),
+        ("phantom-brain", None, "split.folds=2", "source: expected one that reads files, found 'phantom-brain'."),
+        ("several", None, "split.folds=2", "source: expected one that reads a single folder, found 'several'."),
+        ("brats", "brats-cgn", "split.folds=2", "Did you mean 'brats-cgan'?"),
+        ("brats", "mine.yaml", "split.folds=2", "mine.yaml: gan.widht: expected a known setting, found 'widht'."),
+    ],
+)
+def test_a_wrong_preparation_is_named_with_what_to_do(
+    source: str, recipe: str | None, change: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("mine.yaml").write_text(SMALL + "gan: {widht: 3}\n")
+    with pytest.raises(SettingError) as caught:
+        load_preparation(source, "scans", recipe, [change])
+    assert message in str(caught.value)
+
+
+def test_names_that_the_user_gave_are_not_taken_for_kinds() -> None:
+    text = "data: {source: several, parts: {brats: {source: dicom, path: x, paht: y}}}\n"
+    with pytest.raises(SettingError) as caught:
+        read_recipe(text, "x")
+    assert (
+        str(caught.value) == "x: data.parts.brats.paht: expected a known setting, found 'paht'.\nDid you mean 'path'?"
+    )
+    with pytest.raises(SettingError, match=r"^x: protocol.variants.cycle: expected "):
+        read_recipe(SMALL + "protocol: {variants: {cycle: 3}}\n", "x")

@@ -13,12 +13,13 @@ import pytest
 
 from synthoma.records import Cohort, Measurement
 from synthoma.report import ReportContent, write_report
+from synthoma.report.families import family_of
 from synthoma.report.learning import learning_charts
-from synthoma.report.measures import Methods, family_of, family_tables
+from synthoma.report.measures import Methods, family_tables
 from synthoma.report.sections import sample_gallery, sections, translation_gallery
 from synthoma.report.shown import aspect_of, frame_of
 from synthoma.report.tables import Cell, cohort_table
-from synthoma.report.terms import references
+from synthoma.report.terms import definitions
 from synthoma.report.words import head_numbers, made_sentence, summary, unjudged
 from synthoma.similarity import ssim
 
@@ -191,7 +192,7 @@ def test_the_page_of_images_from_noise(real: Cohort, tmp_path: Path, fakes: Simp
     assert "is 556 (95 % interval 500 to 612), beside 1195 for untrained and a floor of 78.0" in text
     assert "takes 66 % of the images for the label that was asked for (balanced)" in text
     assert "of real test images it is right for 73 %" in text
-    assert any("Gulrajani" in paper for paper in references(content))
+    assert dict(definitions(content))["From noise"].endswith("they are of no patient⟦gulrajani2017wgangp⟧.")
     page = text_of(content, tmp_path)
     for words in ("From noise", "untrained: FLAIR for a requested label"):
         assert words in page

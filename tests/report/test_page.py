@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from dataclasses import replace
+from html import escape
 from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
@@ -17,6 +18,7 @@ from synthoma.errors import CohortError, OutputError
 from synthoma.records import Cohort, Measurement
 from synthoma.report import ReportContent, write_report
 from synthoma.report.measures import format_value
+from synthoma.report.methods import methods
 
 VOID = {"meta", "img", "input", "br", "hr", "link"}
 
@@ -186,6 +188,22 @@ def test_nothing_but_a_cohort(real: Cohort, tmp_path: Path) -> None:
 def test_an_empty_cohort(real: Cohort, tmp_path: Path) -> None:
     empty = real.select(np.array([], dtype=np.intp))
     assert "holds no image" in write_report(tmp_path / "r.html", ReportContent("Empty", empty)).read_text()
+
+
+def test_each_work_is_listed_once_and_both_texts_cite_it_by_one_number(content: ReportContent, html: str) -> None:
+    (listed,) = re.findall(r'<ol class="references">(.*?)</ol>', html, re.DOTALL)
+    works = re.findall(r"<li>(.*?)</li>", listed)
+    assert len(works) == len(set(works))
+    (ssim,) = re.findall(r"<dt>SSIM</dt><dd>.*?\[(\d+)\]\.</dd>", html)
+    assert works[int(ssim) - 1].startswith("Z. Wang, A. C. Bovik")
+    assert html.count("Image quality assessment: from error visibility") == 1
+    (text,) = re.findall(r'<pre class="copy".*?>(.*?)</pre>', html, re.DOTALL)
+    assert f"Structural similarity (SSIM) [{ssim}] was computed" in text
+    (terms,) = re.findall(r'<dl class="terms">(.*?)</dl>', html, re.DOTALL)
+    cited = {int(n) for group in re.findall(r" \[([\d, ]+)\]", text + terms) for n in group.split(", ")}
+    assert cited == set(range(1, len(works) + 1))
+    in_the_folder = methods(content).references()
+    assert works[: len(in_the_folder)] == [escape(work) for work in in_the_folder]
 
 
 def test_refuses_to_overwrite(real: Cohort, tmp_path: Path) -> None:

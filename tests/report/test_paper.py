@@ -6,6 +6,8 @@ import csv
 import io
 import math
 import re
+import shutil
+import subprocess
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -22,6 +24,7 @@ from synthoma.records import Cohort, Measurement
 from synthoma.report import ReportContent, write_report
 from synthoma.report.checklist import LISTS, checklist_markdown, known
 from synthoma.report.claims import claims
+from synthoma.report.latex import _SPECIAL as SPECIAL
 from synthoma.report.latex import escape, tabular
 from synthoma.report.methods import methods
 from synthoma.report.paper import paper_folder, write_paper
@@ -316,7 +319,7 @@ def checked(text: str) -> None:
     body = "\n".join(line for line in text.split("\n") if not line.startswith("%"))
     plain = re.sub(r"\$[^$]*\$", "", re.sub(r"\\.", "", body))
     assert not re.search("[%#^]", plain)
-    spec = re.search(r"\\begin\{tabular\}\{@\{\}(.*)@\{\}\}", text)
+    spec = re.search(r"\\begin\{(?:tabular|longtable)\}\{@\{\}(.*)@\{\}\}", text)
     if spec is not None:
         columns = len(re.findall(r"[lrp](?=[lrp>{]|$)", re.sub(r">\{[^}]*\}", "", spec[1])))
         rows = [line for line in body.split("\n") if line.endswith(r"\\")]
@@ -368,6 +371,58 @@ def test_references_are_numbered_by_first_mention() -> None:
     assert text.latex().count(r"~\cite{nadeau2003,holm1979}") == 1
     with pytest.raises(KeyError):
         cite("nobody2000")
+
+
+# compiled
+
+
+def compiled(folder: Path, *bodies: str, bibliography: bool = False) -> str:
+    """The log of pdfLaTeX for a document with the tables' packages and no other."""
+    if any(shutil.which(program) is None for program in ("pdflatex", "bibtex")):
+        pytest.skip("no pdflatex and bibtex (Debian: texlive-latex-base)")
+    end = [r"\bibliographystyle{plain}", r"\bibliography{references}"] if bibliography else []
+    lines = [
+        r"\documentclass{article}",
+        r"\usepackage{booktabs,array,graphicx,longtable}",
+        r"\begin{document}",
+        *bodies,
+        *end,
+    ]
+    (folder / "main.tex").write_text("\n".join([*lines, r"\end{document}", ""]), encoding="utf-8")
+    latex = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "-no-shell-escape", "main.tex"]
+    for command in [latex, ["bibtex", "main"], latex, latex] if bibliography else [latex]:
+        said = subprocess.run(command, cwd=folder, capture_output=True, text=True, errors="replace", check=False)
+        assert said.returncode == 0, said.stdout[-2000:]
+        assert "Warning--" not in said.stdout, said.stdout  # BibTeX's
+    log = (folder / "main.log").read_text(encoding="utf-8", errors="replace")
+    assert "undefined" not in log
+    assert "Missing character" not in log
+    assert "multiply" not in log
+    return log
+
+
+def test_all_latex_of_a_run_compiles(pooled: ReportContent, content: ReportContent, tmp_path: Path) -> None:
+    by_centre = by_site(pooled, {"=Oslo": 0.08, "Göttingen": 0.04}, 0.01)
+    for number_, one in enumerate((pooled, content, by_centre)):
+        folder = write_paper(tmp_path / str(number_), one)
+        tables = [file.stem for file in sorted(folder.glob("*.tex"))]
+        log = compiled(folder, *(rf"\input{{{name}}}" for name in tables), bibliography=True)
+        assert "Output written on main.pdf" in log
+        assert "(./claims.tex" in log
+        assert ("(./centres.tex" in log) == (one is by_centre)
+        assert "Float too large" not in log
+        wide = [float(points) for points in re.findall(r"Overfull \\hbox \(([\d.]+)pt", log)]
+        assert max(wide, default=0) < 5, log
+
+
+def test_every_sign_and_every_work_compiles(tmp_path: Path) -> None:
+    signs = "".join(chr(code) for code in range(32, 127)) + "".join(SPECIAL) + "ÄÖÜäöüßéèñçøåłčž"
+    table = tabular([signs, "b"], [[(signs, signs), ("[1", "")]], caption=signs, label="tab:x", notes=[signs])
+    (tmp_path / "references.bib").write_text(bibtex(tuple(WORKS)), encoding="utf-8")
+    methods_ = Cited((("Ä" + signs, signs + cite(*WORKS)),)).latex()
+    compiled(tmp_path, table, methods_, bibliography=True)
+    printed = (tmp_path / "main.bbl").read_text(encoding="utf-8")
+    assert printed.count(r"\bibitem") == len(WORKS)
 
 
 # methods

@@ -408,7 +408,7 @@ def write_dicom(path: Path, stored: np.ndarray, **elements: Any) -> Path:
 
 
 def build_dicom(root: Path) -> Fixture:
-    """A CT of three slices and an MR of two, in one folder under names that say nothing, and foreign files."""
+    """A CT of three slices, its segmentation, an MR of two, in one folder under names that say nothing, more."""
     ct, mr = voxels(41), voxels(42, (2, 4, 5))
     for z, name in ((1, "-1.dcm"), (0, "IM7"), (2, "a/x.dcm")):
         write_dicom(root / "study" / name, ct[z], ImagePositionPatient=[0, 0, 2.5 * z], SOPInstanceUID=f"1.2.3.1.1.{z}")
@@ -418,6 +418,9 @@ def build_dicom(root: Path) -> Fixture:
         uids = {"SeriesInstanceUID": "1.2.3.1.2", "SOPInstanceUID": f"1.2.3.1.2.{z}"}
         write_dicom(root / "study" / f"mr{z}.dcm", mr[z], ImagePositionPatient=[0, 0, -3 * z], **mri, **uids)
     (root / "study" / "notes.txt").write_text("nothing")
+    liver = (voxels(43) > 60).astype(np.uint8)
+    segments = {"Liver": liver, "Mass": liver * (voxels(44) > 100)}
+    write_seg(root / "study" / "SEG1", [root / "study" / name for name in ("IM7", "-1.dcm", "a/x.dcm")], segments)
     ids = [hashlib.blake2b(name.encode(), digest_size=8).hexdigest() for name in ("hospital 4711", "other")]
     patients = tuple(f"p-{digits}" for digits in ids)
     series = [hashlib.blake2b(uid.encode(), digest_size=4).hexdigest() for uid in ("1.2.3.1.1", "1.2.3.1.2")]
@@ -428,11 +431,11 @@ def build_dicom(root: Path) -> Fixture:
         names,
         patients,
         frozenset({"ct"}),
-        frozenset(),
+        frozenset({"liver", "mass"}),
         (3, 4, 5),
         {"ct": ct - 1024},
         root,
-        lambda path: path.write_bytes(path.read_bytes()[:-20]),
+        lambda path: path.write_bytes(path.read_bytes()[:-4]),
     )
 
 

@@ -9,6 +9,7 @@ from PIL import Image
 
 from synthoma.errors import ScanError
 from synthoma.scans import ImagesData, find, read
+from synthoma.scans.images import contents
 from synthoma.scans.pictures import read_picture
 
 
@@ -104,6 +105,44 @@ def test_masks_of_some_images(tmp_path, writers):
     scan = only(folder_with(tmp_path, table, a=writers.voxels(1, (4, 5)), b=writers.voxels(2, (4, 5)), m=mask))
     assert np.argwhere(scan.masks["lesion"]).tolist() == [[1, 1, 2]]
     assert scan.notes == ("1 of 2 images have no mask: taken as no lesion",)
+
+
+def test_several_masks_are_columns_by_setting(tmp_path, writers):
+    pictures = {name: writers.voxels(k, (4, 5)) for k, name in enumerate("ab")}
+    masks = {
+        name: (writers.voxels(k, (4, 5)) > 100).astype(np.uint8) for k, name in enumerate(("body", "core", "all"), 7)
+    }
+    lines = ("path,patient_id,mask,of_body,of_core", "a.npy,P,all.npy,body.npy,", "b.npy,P,,body.npy,core.npy")
+    options = folder_with(tmp_path, "\n".join(lines), **pictures, **masks)
+    assert contents(options, find(options).cases) == (("image",), ("lesion",))
+    options = options.model_copy(update={"masks": {"body": "of_body", "core": "of_core"}})
+    scan = only(options)
+    assert contents(options, find(options).cases) == (("image",), ("core",))
+    assert (list(scan.masks), scan.lesions) == (["body", "core"], ("core",))
+    np.testing.assert_array_equal(scan.masks["body"], np.stack([masks["body"]] * 2))
+    np.testing.assert_array_equal(scan.masks["core"], np.stack([0 * masks["core"], masks["core"]]))
+    assert scan.notes == ("1 of 2 images have no mask core: taken as no lesion",)
+    assert {file.path for file in scan.source} == {"a.npy", "b.npy", "body.npy", "core.npy"}
+
+
+def test_columns_of_masks_that_are_not_there_or_not_full(tmp_path, writers):
+    table = "path,patient_id,of_body\na.npy,P,m.npy\nb.npy,P,\n"
+    mask = np.eye(4, 5, dtype=np.uint8)
+    options = folder_with(tmp_path, table, a=writers.voxels(1, (4, 5)), b=writers.voxels(2, (4, 5)), m=mask)
+    wrong = options.model_copy(update={"masks": {"body": "off_body"}})
+    message = r"expected a column off_body, found path, .*\n.*'of_body'.* Set data\.masks\.body to its name"
+    with pytest.raises(ScanError, match=message):
+        find(wrong)
+    expected = r"found P \(1 of 2 images have no mask body\)\.\nGive it to all of them or to none"
+    with pytest.raises(ScanError, match=expected):
+        find(options.model_copy(update={"masks": {"body": "of_body"}}))
+
+
+def test_no_channel_has_the_name_of_masks(tmp_path, writers):
+    for name in ("mask", "mask/core"):
+        options = folder_with(tmp_path, f"path,patient_id,channel\na.npy,P,{name}\n", a=writers.voxels(1, (4, 5)))
+        with pytest.raises(ScanError, match="expected channels, found one named mask"):
+            find(options)
 
 
 @pytest.mark.parametrize(

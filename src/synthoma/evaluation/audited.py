@@ -14,8 +14,10 @@ from synthoma.evaluation.statistics import spread_over_patients
 from synthoma.records import Cohort
 from synthoma.seeding import generator
 
-__all__ = ["Audited", "EqualSets", "Sides", "equal_sets", "images_of", "learned_from", "sides"]
+__all__ = ["Audited", "EqualSets", "Sides", "drawn_by", "equal_sets", "images_of", "learned_from", "sides"]
 
+WEIGHTS_SHA256 = 64
+"""Letters of the SHA-256 that a generated cohort names among its parents; ids of lineages are shorter."""
 Rows = NDArray[np.intp]
 Coarse = tuple[NDArray[Any], NDArray[Any]]
 
@@ -113,6 +115,14 @@ def images_of(cohort: Cohort, rows: Rows, channels: tuple[str, ...]) -> NDArray[
 def learned_from(synthetic: Cohort) -> set[str]:
     """The patients that the generator of a cohort was trained with, by its lineages."""
     return {p for lineage in synthetic.lineages.values() if lineage.step == "train" for p in lineage.patients_seen}
+
+
+def drawn_by(synthetic: Cohort) -> frozenset[str]:
+    """What drew a cohort: the lineage of the training, and the SHA-256 of the weights where the cohort says it."""
+    own = [synthetic.lineages[name] for name in set(synthetic.table["lineage"].tolist()) & set(synthetic.lineages)]
+    trained = {lineage.id for lineage in synthetic.lineages.values() if lineage.step == "train"}
+    made = {parent for lineage in own for parent in (lineage.id, *lineage.parents)}
+    return frozenset(name for name in made if name in trained or len(name) == WEIGHTS_SHA256)
 
 
 def sides(real: Cohort, synthetic: Cohort, most: int, seed: int) -> Sides:

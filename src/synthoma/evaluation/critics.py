@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,41 +13,13 @@ from pydantic import TypeAdapter, ValidationError
 from torch import Tensor, nn
 
 from synthoma.errors import CheckpointError, describe
-from synthoma.gans import GANS, Gan, GanOptions, Layout
+from synthoma.gans import GANS, Examples, Gan, GanOptions, Layout
 from synthoma.gans.checkpoints import load_arrays, load_checkpoint
 from synthoma.records import Checkpoint, Cohort
 
 __all__ = ["Judge", "checkpoint_of", "judge_of"]
 
 Rows = NDArray[np.intp]
-Show = Callable[[Gan, nn.Module, Tensor, Tensor, Tensor, Tensor], Tensor]
-
-
-def _conditional(
-    gan: Gan, network: nn.Module, made: Tensor, images: Tensor, masks: Tensor, labels: Tensor
-) -> Tensor:  # fmt: skip
-    del labels
-    condition = gan.layout.stack(gan.options.condition, images, masks)
-    return network(torch.cat([condition, made], dim=1))  # type: ignore[no-any-return]
-
-
-def _cycle(gan: Gan, network: nn.Module, made: Tensor, images: Tensor, masks: Tensor, labels: Tensor) -> Tensor:
-    del gan, images, masks, labels
-    return network(made)  # type: ignore[no-any-return]
-
-
-def _wasserstein(gan: Gan, network: nn.Module, made: Tensor, images: Tensor, masks: Tensor, labels: Tensor) -> Tensor:
-    del images, masks
-    classes = (labels[:, None] == torch.arange(len(gan.layout.labels))).float()
-    return network(made, classes)  # type: ignore[no-any-return]
-
-
-JUDGES: Mapping[str, tuple[str, str, Show]] = {
-    "conditional": ("discriminator", "reconstruct", _conditional),
-    "cycle": ("discriminator_target", "translate", _cycle),
-    "wasserstein": ("critic", "sample", _wasserstein),
-}
-"""Method → its judging network, the way to draw whose images it judged, and how it is shown one."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +34,6 @@ class Judge:
     description: str
     """The file and how far it was trained, for ``Measurement.method``."""
     _gan: Gan
-    _show: Show
 
     def score(self, made: Tensor, beside: Cohort, rows: Rows, lesions_of: Cohort, own: Rows) -> Tensor:
         """(n,) mean over patches.
@@ -76,15 +46,12 @@ class Judge:
         layout = self._gan.layout
         order = [beside.channels.index(name) for name in layout.channels]
         masks = [lesions_of.mask_names.index(name) for name in layout.mask_names]
-        scores = self._show(
-            self._gan,
-            self.network,
-            made,
+        examples = Examples(
             torch.from_numpy(np.asarray(beside.images[rows], dtype=np.float32)[:, order]),
             torch.from_numpy(np.asarray(lesions_of.masks[own], dtype=np.float32)[:, masks]),
             layout.label_indices(lesions_of.table["label"][own].tolist()),
         )
-        return scores.flatten(1).mean(dim=1)
+        return self._gan.scores(made, examples).flatten(1).mean(dim=1)
 
 
 def checkpoint_of(cohort: Cohort) -> Path | None:
@@ -108,17 +75,14 @@ def judge_of(cohort: Cohort, path: Path) -> Judge | None:
     if state.lineage.id not in {one.id for one in cohort.lineages.values() if one.step == "train"}:
         return None
     gan = _gan(state, path)
-    known = JUDGES.get(gan.options.method)
-    if known is None or known[0] not in gan.networks:
-        return None
-    name, way, show = known
-    if gan.channels(way)[1] != cohort.channels:
+    name = gan.judge
+    if name not in gan.networks or gan.channels(gan.makes[0])[1] != cohort.channels:
         return None
     network = gan.networks[name]
     load_arrays(network, state.part(f"networks/{name}"), str(path))
     where = f"{name.replace('_', ' of the ')} after {state.step} steps (training {state.lineage.id[:8]})"
     short = "critic" if name == "critic" else "discriminator"
-    return Judge(short, network.requires_grad_(False).eval(), cohort.channels, where, gan, show)
+    return Judge(short, network.requires_grad_(False).eval(), cohort.channels, where, gan)
 
 
 def _gan(state: Checkpoint, path: Path) -> Gan:

@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 
 from synthoma import __version__
 from synthoma.evaluation.audited import Audited, sides
+from synthoma.evaluation.by_heart import DEFINITIONS as OF_BY_HEART
+from synthoma.evaluation.by_heart import measure_by_heart
 from synthoma.evaluation.evidence import Evidence, Verdict
 from synthoma.evaluation.features import Features
 from synthoma.evaluation.memorisation import ALIKE, measure_memorisation
@@ -30,7 +32,7 @@ SHOWN = 12
 DEFINITIONS = {
     "near-duplicates": "Synthetic images that are a real one again, however turned, flipped, shifted, blurred or "
     "brightened: nearer to it, or further ahead of all other patients, than held-out real images are to training ones.",
-} | OF_MEMORISATION  # fmt: skip
+} | OF_MEMORISATION | OF_BY_HEART  # fmt: skip
 
 
 @dataclass
@@ -47,7 +49,8 @@ def evaluate_privacy(
     real: Cohort, synthetic: Mapping[str, Cohort], options: EvaluationOptions, features: Features
 ) -> Evidence:
     """Near-duplicates among all images of every cohort; nearest neighbours, authenticity and membership inference
-    where no image was made from one of a held-out patient. The patient is the unit of every test."""
+    where no image was made from one of a held-out patient; of generators that are shown a patient, whether training
+    patients are drawn closer to the truth than others. The patient is the unit of every test."""
     found = _Found()
     for name, cohort in synthetic.items():
         arm = _audited(real, arm_name(name), cohort, options, found)
@@ -70,6 +73,12 @@ def evaluate_privacy(
         found.verdicts += memorised.verdicts
         found.warnings += memorised.warnings
         found.curves[arm.name] |= memorised.curves
+    audited = {name: cohort for name, cohort in synthetic.items() if arm_name(name) in found.curves}
+    by_heart = measure_by_heart(real, audited, options.seed)
+    found.measurements += by_heart.measurements
+    found.verdicts += by_heart.verdicts
+    for name, content in by_heart.curves.items():
+        found.curves[name]["by_heart"] = content
     return Evidence(
         tuple(found.measurements), {"privacy": found.curves}, tuple(found.warnings), tuple(found.verdicts), DEFINITIONS
     )
@@ -145,7 +154,7 @@ def _pair(arm: Audited, nearby: Neighbours, limits: Calibration, at: int) -> dic
         "synthetic": str(arm.cohort.table["id"][at]),
         "real": str(arm.real.table["id"][row]),
         "split": str(arm.real.table["split"][row]),
-        "source": bool(np.isin(row, arm.sides.sources)),
+        "source": str(arm.real.table["patient"][row]) == _shown(arm, at),
         "transformation": nearby.transformation(at),
         "correlation": round(float(nearby.correlation[at]), 5),
         "distance": round(float(distance_of(nearby.correlation[at])), 5),
@@ -154,6 +163,14 @@ def _pair(arm: Audited, nearby: Neighbours, limits: Calibration, at: int) -> dic
         "threshold": round(limits.lead if by_lead else float(distance_of(np.tanh(limits.z))), 5)
         if np.isfinite(limits.lead if by_lead else limits.z) else None,
     }  # fmt: skip
+
+
+def _shown(arm: Audited, at: int) -> str:
+    """The patient whom a generator was shown to draw a synthetic image; of a transplanted lesion that is the recipient,
+    who comes first: of the donor only the lesion's outline is shown."""
+    sample = str(arm.cohort.table["made_from"][at] or arm.cohort.table["reference"][at]).partition(";")[0]
+    patients = arm.real.table["patient"][arm.real.table["id"] == sample]
+    return str(patients[0]) if len(patients) else ""
 
 
 def _verdict(arm: Audited, named: list[dict[str, Any]]) -> Verdict:
@@ -168,7 +185,7 @@ def _verdict(arm: Audited, named: list[dict[str, Any]]) -> Verdict:
     first = named[0]
     how = "" if first["transformation"] == "none" else f" ({first['transformation']})"
     own = sum(pair["source"] for pair in named)
-    made = f"; {own} of their originals are images that the cohort was made from" if own else ""
+    made = f"; {own} show the patient that they were made from" if own else ""
     because = f"{len(named)} of {len(arm.cohort)}; nearest: {first['synthetic']} is {first['real']}{how}{made}."
     return Verdict(claim, "not supported", because)
 

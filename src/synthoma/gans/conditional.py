@@ -104,6 +104,7 @@ class ConditionalGAN(Gan):
     averaged = ("generator",)
     compared = "reconstruct"
     chosen = True
+    judge = "discriminator"
     options: ConditionalOptions
 
     def __init__(self, options: ConditionalOptions, layout: Layout, device: torch.device) -> None:
@@ -226,6 +227,12 @@ class ConditionalGAN(Gan):
         condition = self.layout.stack(self.options.condition, examples.images, examples.masks)
         made: Tensor = networks["generator"](condition)
         return made.float().clamp(-1, 1)
+
+    def scores(self, made: Tensor, beside: Examples) -> Tensor:
+        """The discriminator's, which is shown the condition with an image."""
+        condition = self.layout.stack(self.options.condition, beside.images, beside.masks)
+        scores: Tensor = self.networks[self.judge](torch.cat([condition, made], dim=1))
+        return scores
 
     def _l1(self, fake: Tensor, target: Tensor, masks: Tensor) -> Tensor:
         if self.options.body_weight == 1:

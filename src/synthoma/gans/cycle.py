@@ -22,7 +22,7 @@ from synthoma.gans.domain import Domain
 from synthoma.gans.engine import Engine
 from synthoma.gans.gan import Examples, Gan
 from synthoma.gans.layout import MASK, Layout
-from synthoma.gans.losses import ADVERSARIAL, Adversarial, gradient_penalty
+from synthoma.gans.losses import ADVERSARIAL, Adversarial, gradient_penalty, reconstruction_loss
 from synthoma.gans.pool import ImagePool
 from synthoma.gans.structure import structure_loss
 from synthoma.networks.layers import Norm, Upsample
@@ -31,6 +31,7 @@ from synthoma.networks.resnet import ResNet
 from synthoma.options import Options
 from synthoma.records import Cohort
 from synthoma.seeding import generator as random_generator
+from synthoma.similarity import RADIUS
 
 __all__ = ["CycleGAN", "CycleOptions"]
 
@@ -73,7 +74,10 @@ class CycleOptions(Options):
     adversarial_weight: float = Field(1.0, gt=0)
     """Weight of the adversarial losses beside those of cycle and identity."""
     cycle_weight: float = Field(10.0, ge=0)
-    """λ of the L1 distance between an image and itself there and back."""
+    """λ of the distance between an image and itself there and back."""
+    cycle_ssim: float = Field(0.0, ge=0, le=1)
+    """What that distance is: 0 the L1 distance of the paper, 1 one minus SSIM, between them both in these shares (Zhao
+    et al. 2017). SSIM keeps faint structure that the L1 distance lets go."""
     identity_weight: float = Field(0.5, ge=0)
     """Of the identity loss, as a share of ``cycle_weight``; 0 leaves it out, and its two forward passes."""
     structure: Literal["none", "gradient", "mind"] = "none"
@@ -113,6 +117,7 @@ class CycleGAN(Gan):
     makes = ("translate", "back", "cycle", "redraw")
     averaged = ("generator_target", "generator_source")
     compared = "cycle"
+    judge = "discriminator_target"
     options: CycleOptions
 
     def __init__(self, options: CycleOptions, layout: Layout, device: torch.device) -> None:
@@ -129,6 +134,9 @@ class CycleGAN(Gan):
             raise SettingError(describe("gan.method", "image sides divisible by 4", found, "Change resize.size."))
         remedy = "Change resize.size or gan.discriminator_layers."
         check_sides("gan.discriminator_layers", layout.shape, remedy, options.discriminator_layers)
+        if options.cycle_ssim > 0 and min(layout.shape) < 2 * RADIUS + 1:
+            expected = f"0 for images of less than {2 * RADIUS + 1} pixels a side"
+            raise SettingError(describe("gan.cycle_ssim", expected, options.cycle_ssim, "Or change resize.size."))
         counts = {side: len(names) for side, names in self._names.items()}
         if options.base == "input" and counts[SOURCE] != counts[TARGET]:
             found = f"{counts[SOURCE]} and {counts[TARGET]}"
@@ -237,7 +245,7 @@ class CycleGAN(Gan):
             logits = engine.fast(self.networks[f"discriminator_{side}"])(shown)
             again = back(fake)
         losses[f"adversarial_{side}"] = ADVERSARIAL[options.adversarial][1](logits)
-        losses[f"cycle_{other}"] = F.l1_loss(again.float(), real[other])
+        losses[f"cycle_{other}"] = reconstruction_loss(again.float(), real[other], options.cycle_ssim)
         total = options.adversarial_weight * losses[f"adversarial_{side}"]
         total = total + options.cycle_weight * losses[f"cycle_{other}"]
         if options.identity_weight > 0 and self._same_channels:

@@ -57,6 +57,8 @@ class Gan(ABC):
     """The way whose images should equal real ones, so that validation can measure it; empty where there is none."""
     chosen: ClassVar[bool] = False
     """Whether that measure says how good the GAN is, and may choose the best checkpoint."""
+    judge: ClassVar[str] = ""
+    """The network that learns to tell real images from those of the first of :attr:`makes`."""
     latent = 0
     """Length of the noise vector; 0 where images are not made from noise."""
     options: Any
@@ -102,6 +104,17 @@ class Gan(ABC):
     @abstractmethod
     def draw(self, networks: Mapping[str, nn.Module], examples: Examples, way: str) -> Tensor:
         """Images (n, channel, [z,] y, x) in [−1, 1] by one of :attr:`makes`, with the given networks."""
+
+    def scores(self, made: Tensor, beside: Examples) -> Tensor:
+        """What :attr:`judge` thinks of images, higher where they look real: (n, 1, [z,] y, x), a score a patch.
+
+        Args:
+            made: (n, channel, [z,] y, x), of the channels that the first of :attr:`makes` makes.
+            beside: the samples that they belong to, for a judge that is shown a condition or a class with an image.
+        """
+        del beside
+        scores: Tensor = self.networks[self.judge](made)
+        return scores
 
     @abstractmethod
     def channels(self, way: str) -> tuple[tuple[str, ...], tuple[str, ...]]:

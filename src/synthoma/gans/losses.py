@@ -9,7 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["ADVERSARIAL", "Adversarial", "gradient_penalty"]
+from synthoma.similarity import K1, K2, RADIUS, SIGMA
+
+__all__ = ["ADVERSARIAL", "Adversarial", "gradient_penalty", "reconstruction_loss", "ssim_loss"]
 
 
 def _bce_discriminator(real: Tensor, fake: Tensor) -> Tensor:
@@ -75,3 +77,36 @@ def gradient_penalty(discriminator: Callable[[Tensor], Tensor], real: Tensor, fa
     patches = logits[0].numel()
     norm = (gradient.flatten(1).square().sum(dim=1) / patches + 1e-12).sqrt()
     return (norm - 1).square().mean()
+
+
+def reconstruction_loss(made: Tensor, image: Tensor, ssim_share: float) -> Tensor:
+    """(1 − ``ssim_share``) · L1 + ``ssim_share`` · (1 − SSIM) between images in [−1, 1].
+
+    Zhao et al. 2017, "Loss functions for image restoration with neural networks", section III.
+    """
+    distance = (1 - ssim_share) * F.l1_loss(made, image)
+    return distance + ssim_share * ssim_loss(made, image) if ssim_share > 0 else distance
+
+
+def ssim_loss(x: Tensor, y: Tensor, data_range: float = 2.0) -> Tensor:
+    """1 − SSIM, as :func:`synthoma.similarity.ssim` defines it for the whole frame, over images (n, c, [z,] y, x).
+
+    A loss of images as in Zhao et al. 2017, "Loss functions for image restoration with neural networks", equation 6;
+    in float32. Images need at least 11 pixels a side.
+    """
+    x, y = x.float(), y.float()
+    c1, c2 = (K1 * data_range) ** 2, (K2 * data_range) ** 2
+    taps = torch.exp(-0.5 * (torch.arange(-RADIUS, RADIUS + 1, device=x.device) / SIGMA) ** 2)
+    taps = taps / taps.sum()
+    convolve: Callable[[Tensor, Tensor], Tensor] = F.conv2d if x.ndim == 4 else F.conv3d
+    sides = x.shape[2:]
+    moments = torch.stack([x, y, x * x + y * y, x * y]).reshape(-1, 1, *sides)
+    for axis in range(len(sides)):
+        shape = [1] * (2 + len(sides))
+        shape[2 + axis] = len(taps)
+        moments = convolve(moments, taps.view(shape))
+    mean_x, mean_y, squares, product = moments.view(4, -1)
+    mean_xy, mean_squares = mean_x * mean_y, mean_x.square() + mean_y.square()
+    numerator = (2 * mean_xy + c1) * (2 * (product - mean_xy) + c2)
+    ssim: Tensor = numerator / ((mean_squares + c1) * (squares - mean_squares + c2))
+    return 1 - ssim.mean()

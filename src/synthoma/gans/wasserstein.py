@@ -87,6 +87,7 @@ class WassersteinGAN(Gan):
 
     makes = ("sample",)
     averaged = ("generator",)
+    judge = "critic"
     options: WassersteinOptions
 
     def __init__(self, options: WassersteinOptions, layout: Layout, device: torch.device) -> None:
@@ -184,6 +185,11 @@ class WassersteinGAN(Gan):
             raise ValueError("a WGAN draws from noise")
         made: Tensor = networks["generator"](examples.noise, self._classes(examples.labels))
         return made.float()
+
+    def scores(self, made: Tensor, beside: Examples) -> Tensor:
+        """The critic's, which is told the class of an image."""
+        scores: Tensor = self.networks[self.judge](made, self._classes(beside.labels))
+        return scores
 
     def _shown(self, n: int, engine: Engine) -> Callable[[Tensor], Tensor]:
         """What the critic sees of an image: the same changes for real and fake ones."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from itertools import groupby
 from pathlib import Path
@@ -23,7 +24,7 @@ from synthoma.generation.plans import Plan
 from synthoma.options import first_difference
 from synthoma.records import Cohort, Lineage, Samples
 
-__all__ = ["generate", "load_generator"]
+__all__ = ["generate", "load_generator", "weights_sha256"]
 
 BACKGROUND = -0.95
 """Above this something is seen: the generator's tanh never quite reaches −1."""
@@ -48,6 +49,16 @@ def load_generator(path: Path, *, device: str = "cpu") -> tuple[Gan, dict[str, n
         load_arrays(network, state.part(f"averages/{name}"), str(path))
         network.requires_grad_(False).eval()
     return gan, networks, state.lineage
+
+
+def weights_sha256(networks: Mapping[str, nn.Module]) -> str:
+    """Which weights drew a cohort: SHA-256 over name, type, shape and bytes of each, whatever file they came from."""
+    digest = hashlib.sha256()
+    for network, module in sorted(networks.items()):
+        for name, tensor in sorted(module.state_dict().items()):
+            array = tensor.detach().cpu().numpy()
+            digest.update(f"{network}/{name} {array.dtype.str} {array.shape}".encode() + array.tobytes())
+    return digest.hexdigest()
 
 
 def generate(
@@ -87,7 +98,7 @@ def generate(
         )
     lineage = Lineage.of(
         "generate",
-        parents=[trained.id, *sorted(set(cohort.table["lineage"].tolist()))],
+        parents=[trained.id, weights_sha256(networks), *sorted(set(cohort.table["lineage"].tolist()))],
         recipe={"method": method, **options.model_dump(mode="json")},
         seed=options.seed,
         patients_seen=trained.patients_seen,

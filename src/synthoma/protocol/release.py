@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 from synthoma.cohort import open_cohort
 from synthoma.errors import CheckpointError, CohortError, SettingError, describe, did_you_mean
 from synthoma.evaluation import Evidence, read_evidence
+from synthoma.evaluation.audited import drawn_by
 from synthoma.evaluation.pairs import arm_name
-from synthoma.evaluation.release import check_release, find_evidence
+from synthoma.evaluation.release import AsGenerator, check_release, find_evidence
 from synthoma.exports import EXPORTS, RUN_EXPORTS
 from synthoma.records import Cohort
 from synthoma.storage import check_new, read_json
@@ -18,11 +19,19 @@ from synthoma.training import RunFolder
 
 if TYPE_CHECKING:
     from synthoma.exports.generators import Generator
+    from synthoma.gans import Gan
 
 __all__ = ["export_cohort", "export_generator", "load_generator"]
 
 Say = Callable[[str], None]
 OF_PATIENTS = "These are patients' images: no privacy audit speaks for them. Look whether you may pass them on."
+
+DRAWN = {
+    "reconstruct": "--method redraw (training patients) and --method reconstruct (held-out ones)",
+    "translate": "--method redraw (training patients) and --method translate (held-out ones)",
+    "back": "--method back --set generation.reconstruct_split=train (training patients) and --method back (others)",
+}
+"""Way of a generator → how cohorts are drawn that tell whether it knows training patients by heart."""
 
 
 def export_cohort(
@@ -32,7 +41,9 @@ def export_cohort(
 
     Raises:
         PrivacyError: it was not audited, or holds a near-duplicate, and no reason was given to accept that.
+        CohortError: no cohort; of a run it is said how its generator is exported, and where its cohorts are.
     """
+    _check_no_run(path)
     cohort = open_cohort(path)
     check_new(out, overwrite=overwrite)
     risk = ""
@@ -49,19 +60,24 @@ def export_generator(
     """Write the generator of a run in one of :data:`RUN_EXPORTS`, after the privacy audit of a cohort that it made.
 
     Raises:
-        PrivacyError: none of its cohorts was audited, or one holds a near-duplicate, and no reason was given.
+        PrivacyError: no cohort that this very checkpoint drew was audited, one holds a near-duplicate, or training
+            patients are known by heart (or that cannot be told); and no reason was given.
         CheckpointError: no checkpoint, or a damaged one.
     """
     from synthoma.exports.generators import WAYS, Generator
     from synthoma.exports.released import Released
     from synthoma.generation.generate import load_generator as load
+    from synthoma.generation.generate import weights_sha256
 
     check_new(out, overwrite=overwrite)
     checkpoint = find_checkpoint(path)
     gan, networks, lineage = load(checkpoint)
     folder = evidence or find_evidence(path)
-    real, made = _compared(folder, lineage.id)
-    risk = check_release(path, made, folder, accepted, generator=True)
+    real, trained = _compared(folder, lineage.id)
+    weights = weights_sha256(networks)
+    made = {name: cohort for name, cohort in trained.items() if weights in drawn_by(cohort)}
+    asked = AsGenerator(ways_to_ask(gan), tuple(name for name in trained if name not in made))
+    risk = check_release(path, made, folder, accepted, asked)
     found = Evidence() if folder is None or not made else read_evidence(folder)
     arms = tuple(arm_name(name) for name in made)
     released = Released(
@@ -78,6 +94,20 @@ def export_generator(
         risk=risk,
     )
     return RUN_EXPORTS[kind](released, out, overwrite=overwrite)
+
+
+def ways_to_ask(gan: Gan) -> dict[tuple[str, ...], str]:
+    """Channels that a GAN draws of a patient whose true image it may have been trained on → how cohorts of training and
+    of held-out patients are drawn. Empty of one that draws from noise, or whose domains no sample can share: there is
+    no true image then."""
+    from synthoma.exports.generators import WAYS
+
+    if gan.options.method == "cycle":
+        source, target = gan.options.source.columns, gan.options.target.columns
+        if any(source.get(name, value) != value for name, value in target.items()):
+            return {}
+    ways = {way: gan.channels(way) for way in WAYS[gan.options.method] if way in DRAWN}
+    return {tuple(made): DRAWN[way] for way, (shown, made) in ways.items() if not set(shown) & set(made)}
 
 
 def load_generator(path: str | Path, *, way: str | None = None) -> Generator:
@@ -121,6 +151,17 @@ def find_checkpoint(path: Path) -> Path:
         raise CheckpointError(describe(path, expected, found, remedy))
     folder = RunFolder(run)
     return folder.best if folder.best.is_file() else folder.last
+
+
+def _check_no_run(path: Path) -> None:
+    """Refuse a run, which holds a generator and no cohort, and say how both leave the house."""
+    if not (path / "run.json").is_file():
+        return
+    cohorts = path.parent / "synthetic"
+    made = ", ".join(sorted(folder.name for folder in cohorts.glob("*.cohort")))
+    remedy = "Its generator is exported by --as bundle, safetensors or torch-export"
+    remedy += f"; the cohorts that it made are in {cohorts}: {made}." if made else "; a cohort by its own folder."
+    raise CohortError(describe(path, "a cohort folder", "a run", remedy))
 
 
 def _compared(folder: Path | None, trained: str) -> tuple[Cohort | None, dict[str, Cohort]]:

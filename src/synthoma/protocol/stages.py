@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,15 @@ from synthoma.report import ReportContent, read_log, write_report
 from synthoma.storage import check_new, file_sha256, read_json, writable, write_json
 from synthoma.training import RunFolder, TrainingOptions
 
-__all__ = ["checkpoint_of", "environment", "evaluate_stage", "generate_stage", "report_stage", "train_stage"]
+__all__ = [
+    "by_folder_name",
+    "checkpoint_of",
+    "environment",
+    "evaluate_stage",
+    "generate_stage",
+    "report_stage",
+    "train_stage",
+]
 
 
 def train_stage(
@@ -98,6 +106,22 @@ def generate_stage(
     from synthoma.generation.generate import generate
 
     return generate(checkpoint, open_cohort(cohort), out, method, options, overwrite=overwrite)
+
+
+def by_folder_name(folders: Sequence[str | Path]) -> dict[str, Path]:
+    """Cohorts by the names of their folders, without ``.cohort``.
+
+    Raises:
+        InputError: two have one name.
+    """
+    named: dict[str, Path] = {}
+    for path in map(Path, folders):
+        name = path.resolve().name.removesuffix(".cohort")
+        if name in named:
+            found = f"'{name}' twice: {named[name]} and {path}"
+            raise InputError(describe("synthetic cohorts", "folders of different names", found))
+        named[name] = path
+    return named
 
 
 def evaluate_stage(

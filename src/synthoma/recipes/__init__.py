@@ -1,6 +1,7 @@
 """Recipes: the validated settings of a whole study, one block a room.
 
-What reads a recipe brings every room's options and so torch; the list of the ready ones does not.
+What reads a recipe brings every room's options and so torch; the list of the ready ones does not, nor do the settings
+of a preparation alone (:mod:`synthoma.recipes.preparation`).
 """
 
 from typing import TYPE_CHECKING, Any

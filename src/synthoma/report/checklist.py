@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 
 from synthoma.report.claims import claims
 from synthoma.report.content import ReportContent
-from synthoma.report.measures import family_of
+from synthoma.report.families import family_of
 from synthoma.report.references import Cited
 from synthoma.report.tables import Table
 

@@ -13,7 +13,8 @@ from dataclasses import replace
 from synthoma.records import Measurement
 from synthoma.report.arms import main_cohort
 from synthoma.report.content import ReportContent
-from synthoma.report.measures import FLOOR_OF, MAIN_ARMS, beside, format_value, is_baseline, worse_than
+from synthoma.report.families import FLOOR_OF, MAIN_ARMS, beside, is_baseline, worse_than
+from synthoma.report.measures import format_value
 from synthoma.report.naming import extractor_of
 from synthoma.report.paper_tables import centres, find, p_name
 from synthoma.report.printed import Number

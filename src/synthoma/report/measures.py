@@ -3,74 +3,25 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from synthoma.records import Measurement
+from synthoma.report.families import (
+    FLOOR_OF,
+    SOURCE_OF,
+    UNTRANSLATED,
+    beside,
+    family_of,
+    is_baseline,
+    is_floor,
+    main_arm,
+    worse_than,
+)
 from synthoma.report.tables import Cell, Table
 
-__all__ = [
-    "FAMILIES",
-    "FLOOR_OF",
-    "MAIN_ARMS",
-    "SOURCE_OF",
-    "UNTRANSLATED",
-    "Methods",
-    "beside",
-    "every_measurement",
-    "family_of",
-    "family_tables",
-    "format_value",
-    "is_baseline",
-    "main_arm",
-    "measure_label",
-    "worse_than",
-]
+__all__ = ["Methods", "every_measurement", "family_tables", "format_value", "measure_label"]
 
-FAMILIES: Mapping[str, tuple[str, tuple[str, ...]]] = {
-    "similarity": ("Similarity to the real image", ("ssim", "psnr", "mae", "mse", "nrmse")),
-    "distribution": (
-        "Distribution",
-        ("frechet", "fid", "kid", "improved-", "density", "coverage", "diversity", "two-sample", "radiomics"),
-    ),
-    "embedding": ("Embedding: how far sets and labels lie apart", ("silhouette-origin", "silhouette-label")),
-    "structure": (
-        "Structure",
-        ("spectrum", "spectral", "checkerboard", "dice", "lesion", "high-frequency", "energy", "sharpness", "slice"),
-    ),
-    "recognition": ("Recognition: what a classifier of real images takes them for", ("recogni",)),
-    "utility": (
-        "Utility: a classifier",
-        (
-            "accuracy",
-            "balanced-accuracy",
-            "auc",
-            "f1",
-            "precision",
-            "recall",
-            "specificity",
-            "sensitivity",
-            "brier",
-            "patients-right",
-            "exchange-p",
-            "mcnemar-p",
-            "calibration",
-            "silhouette-classifier",
-        ),
-    ),
-    "explain": ("Explanation: what networks look at (Grad-CAM)", ("heat-",)),
-    "clipping": ("Values outside the window, clipped", ("share-clipped",)),
-    "privacy": (
-        "Privacy",
-        ("nearest", "near-duplicate", "authenticity", "membership", "memorisation", "privacy", "closer"),
-    ),
-    "readers": ("Readers: what people say of the images", ("reader-",)),
-    "other": ("Other measurements", ()),
-}
-"""Family → its heading, and how the names of its measurements begin. What fits nowhere is shown under *other*."""
-
-MAIN_ARMS = ("synthetic", "reconstruct", "gan", "translate", "back", "sample")
-BASELINES = ("source", "least", "mean")
 ACRONYMS = ("ssim", "psnr", "mae", "mse", "nrmse", "kid", "fid", "auc", "hu", "db", "f1", "icc")
 _WITHOUT_MAIN = ("utility", "clipping", "recognition", "readers", "explain")
 """Families whose arms are no competitors of the GAN."""
@@ -80,8 +31,6 @@ _BY_COMPARED = ("similarity", "recognition", "readers")
 """Families with a table for each thing that is compared with: what stands in two of them has nothing in common."""
 MOST_COLUMNS = 5
 """Measures in one table; more are shown in several, so that a page of A4 holds them."""
-FLOOR_OF = "floor of "
-SOURCE_OF, UNTRANSLATED = "source of ", " (untranslated)"
 _KINDS = ("value", "difference", "median")
 _REGIONS = ("body", "frame", "lesion")
 
@@ -101,46 +50,6 @@ class Methods:
     def number(self, measurement: Measurement) -> str:
         """The number of a measurement's method; empty when it has none."""
         return str(self.numbers.get(measurement.method, ""))
-
-
-def main_arm(measurements: Sequence[Measurement]) -> str:
-    """The arm that is the GAN's."""
-    arms = {m.arm for m in measurements}
-    return next((arm for arm in MAIN_ARMS if arm in arms), MAIN_ARMS[0])
-
-
-def is_baseline(arm: str) -> bool:
-    """Whether an arm is one of the three baselines: source image, least squares, mean training image."""
-    return arm.lower().startswith(BASELINES)
-
-
-def beside(measurement: Measurement, measurements: Sequence[Measurement]) -> list[Measurement]:
-    """The same measure of the other arms, in the same region and against the same images; no floors."""
-    family = family_of(measurement)
-    same = (measurement.name, measurement.region, measurement.compared)
-    return [
-        m
-        for m in measurements
-        if (m.name, m.region, m.compared) == same and m.arm != measurement.arm and not _is_floor(family, m.arm)
-    ]
-
-
-def worse_than(measurement: Measurement, others: Sequence[Measurement]) -> list[str]:
-    """The arms among ``others`` whose value is better than this one's."""
-    sign = {"higher": 1, "lower": -1}.get(measurement.better, 0)
-    if measurement.value is None or not sign:
-        return []
-    value = measurement.value
-    return [m.arm for m in others if m.value is not None and sign * (m.value - value) > 0]
-
-
-def family_of(measurement: Measurement) -> str:
-    """The family whose names a measurement's name begins with, else ``other``."""
-    name = measurement.name.lower()
-    fits = [
-        (len(start), family) for family, (_, starts) in FAMILIES.items() for start in starts if name.startswith(start)
-    ]
-    return max(fits)[1] if fits else "other"
 
 
 def family_tables(family: str, measurements: Sequence[Measurement], methods: Methods) -> list[Table]:
@@ -180,7 +89,7 @@ def _pivot(family: str, kind: str, region: str, members: Sequence[Measurement], 
     keys = list(dict.fromkeys((m.arm, m.compared) for m in members))
     # An arm's floor stands below it, the GAN's arm first, the baselines last.
     owners = {key: _owner(*key) for key in keys}
-    keys.sort(key=lambda key: (owners[key] != main, is_baseline(owners[key]), _is_floor(family, key[0])))
+    keys.sort(key=lambda key: (owners[key] != main, is_baseline(owners[key]), is_floor(family, key[0])))
     arms = list(dict.fromkeys(owners[key] for key in keys))
     keys.sort(key=lambda key: arms.index(owners[key]))
     names = list(dict.fromkeys(m.name for m in members))
@@ -230,7 +139,7 @@ def _cell(
     if _kind(m) == "difference":
         flag = "worse" if worse_than(m, [replace(m, arm="none", value=0.0)]) else ""
         sign = "+" if (m.value or 0) > 0 else ""
-    elif others and family not in _WITHOUT_BEST and m.better and m.value is not None and not _is_floor(family, m.arm):
+    elif others and family not in _WITHOUT_BEST and m.better and m.value is not None and not is_floor(family, m.arm):
         losers = worse_than(m, others)
         best = not losers and any(worse_than(other, [m]) for other in others)  # where all are equal, none is
         if losers and m.arm == main and family not in _WITHOUT_MAIN:
@@ -290,11 +199,6 @@ def _heading(m: Measurement) -> str:
     arrow = {"higher": "\u00a0↑", "lower": "\u00a0↓"}.get(m.better, "")
     name = m.name.replace(f"-{_kind(m)}", "")  # the table's caption says it
     return f"{measure_label(name)}{unit}{arrow}"
-
-
-def _is_floor(family: str, arm: str) -> bool:
-    """Real against real is the floor of a distance, not one of its competitors."""
-    return family in ("distribution", "structure", "embedding") and arm.lower().startswith(("real", "floor"))
 
 
 def _kind(m: Measurement) -> str:

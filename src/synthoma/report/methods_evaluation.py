@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from synthoma.report.content import ReportContent
-from synthoma.report.measures import family_of
+from synthoma.report.families import family_of
 from synthoma.report.naming import extractor_of, weights_of
 from synthoma.report.references import cite
 

@@ -10,7 +10,7 @@ from typing import Any
 from synthoma.records import MASK, Measurement
 from synthoma.report.arms import main_cohort
 from synthoma.report.content import ReportContent
-from synthoma.report.measures import SOURCE_OF, UNTRANSLATED, is_baseline
+from synthoma.report.families import SOURCE_OF, UNTRANSLATED, is_baseline
 from synthoma.report.shown import label
 
 __all__ = [

@@ -10,6 +10,7 @@ from typing import Any
 from synthoma.errors import OutputError, describe
 from synthoma.report.content import ReportContent
 from synthoma.report.paper import paper, paper_folder, write_paper
+from synthoma.report.references import Cited
 from synthoma.storage import check_new, text_sha256, write_bytes
 
 __all__ = ["write_report"]
@@ -69,13 +70,14 @@ def _render(content: ReportContent, path: Path) -> str:
     environment.filters["zoom"] = picture_width
     page = environment.get_template("page.html.j2")
     date = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
-    parts = _parts(content)
-    return page.render(content=content, version=__version__, date=date, paper=paper(content, path), **parts) + "\n"
+    shown = paper(content, path)
+    parts = _parts(content, shown.text)
+    return page.render(content=content, version=__version__, date=date, paper=shown, **parts) + "\n"
 
 
-def _parts(content: ReportContent) -> dict[str, Any]:
+def _parts(content: ReportContent, text: Cited) -> dict[str, Any]:
     """What the template shows, ready made; it only arranges."""
-    from synthoma.report import figures, gallery, learning, measures, pictured, sections, tables, terms, words
+    from synthoma.report import families, figures, gallery, learning, measures, pictured, sections, tables, terms, words
     from synthoma.report.pictures import DIFFERENCE_TOP, colour_bar
 
     real, measurements = content.real, content.measurements
@@ -84,11 +86,13 @@ def _parts(content: ReportContent) -> dict[str, Any]:
     drawn_elsewhere = {name: curve for name, curve in content.curves.items() if name not in pictured.DRAWN}
     curves, curves_left = figures.curve_charts(drawn_elsewhere)
     verdicts, other_verdicts = _verdicts(content)
-    families = {
+    of_families = {
         title: found
-        for family, (title, _) in measures.FAMILIES.items()
+        for family, (title, _) in families.FAMILIES.items()
         if (found := measures.family_tables(family, measurements, methods))
     }
+    # one numbering for the page: the works that the methods text cites, then those of the definitions alone
+    cited = Cited((*text.paragraphs, *terms.definitions(content)))
     return {
         "recipe_hash": text_sha256(content.recipe_yaml)[:16] if content.recipe_yaml else "",
         "head_numbers": words.head_numbers(content),
@@ -111,31 +115,31 @@ def _parts(content: ReportContent) -> dict[str, Any]:
         "curves": curves,
         "curves_left": curves_left,
         "pictures": pictured.pictured(content),
-        "families": families,
+        "families": of_families,
         "methods": methods.numbers,
         "every": measures.every_measurement(measurements, methods),
-        "definitions": terms.definitions(content),
-        "references": terms.references(content),
+        "definitions": cited.numbered()[len(text.paragraphs) :],
+        "references": cited.references(),
     }
 
 
 def _headline_charts(content: ReportContent) -> list[Any]:
     """Every arm that was measured as the headline was, and its floor, for the measures that the page begins with."""
-    from synthoma.report import figures, measures, words
+    from synthoma.report import families, figures, measures, words
 
     charts = []
     names = [(name, region) for name, region in words.headlines(content) if not name.startswith("recogni")]
     for name, region in dict.fromkeys([*names, ("frechet-distance", "frame")][:2]):
         main = words.headline(content, name, region)
-        arm, compared = (main.arm, main.compared) if main else (measures.main_arm(content.measurements), None)
+        arm, compared = (main.arm, main.compared) if main else (families.main_arm(content.measurements), None)
         rows = [
             m
             for m in content.measurements
             if (m.name, m.region) == (name, region)
-            and (compared is None or m.compared in (compared, f"{measures.FLOOR_OF}{arm}"))
+            and (compared is None or m.compared in (compared, f"{families.FLOOR_OF}{arm}"))
         ]
-        rows.sort(key=lambda m: (m.arm != arm, measures.is_baseline(m.arm)))
-        short = {f"{measures.SOURCE_OF}{arm}{measures.UNTRANSLATED}": "untranslated source"}
+        rows.sort(key=lambda m: (m.arm != arm, families.is_baseline(m.arm)))
+        short = {f"{families.SOURCE_OF}{arm}{families.UNTRANSLATED}": "untranslated source"}
         rows = [replace(m, arm=short.get(m.arm, m.arm)) for m in rows]
         unit = measures.measure_label(name) + (" (dB)" if name == "psnr" else "")
         place = " over the body, test patients" if region == "body" else ", whole images"

@@ -33,10 +33,8 @@ class Paper:
 
     @property
     def plain(self) -> str:
-        """The methods as a text to copy."""
-        listed = "\n".join(f"{number}. {one}" for number, one in enumerate(self.text.references(), start=1))
-        parts = [f"{heading}\n{text}" for heading, text in self.text.numbered()]
-        return "\n\n".join([*parts, f"References\n{listed}"] if listed else parts)
+        """The methods as a text to copy; its numbers are those of the page's list of references."""
+        return "\n\n".join(f"{heading}\n{text}" for heading, text in self.text.numbered())
 
 
 def paper_folder(page: Path) -> Path:

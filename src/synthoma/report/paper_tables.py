@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from synthoma.records import Measurement
 from synthoma.report.content import ReportContent
-from synthoma.report.measures import FLOOR_OF, SOURCE_OF, is_baseline
+from synthoma.report.families import FLOOR_OF, SOURCE_OF, is_baseline
 from synthoma.report.naming import arm_method, arm_modality, extractor_of
 from synthoma.report.printed import Number, PaperTable
 

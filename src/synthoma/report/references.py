@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from synthoma.report.latex import escape
+from synthoma.report.latex import breakable, escape
 from synthoma.report.works import WORKS, Work
 
 __all__ = ["Cited", "bibtex", "cite", "reference", "without_marks"]
@@ -67,7 +67,9 @@ class Cited:
         parts = []
         for heading, text in self.paragraphs:
             pieces = _MARK.split(text)  # text, keys, text, keys, …
-            body = "".join(escape(piece) if at % 2 == 0 else f"~\\cite{{{piece}}}" for at, piece in enumerate(pieces))
+            body = "".join(
+                breakable(piece) if at % 2 == 0 else f"~\\cite{{{piece}}}" for at, piece in enumerate(pieces)
+            )
             parts.append(f"\\subsection*{{{escape(heading)}}}\n{body}\n")
         return "\n".join(parts)
 

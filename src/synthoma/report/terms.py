@@ -1,4 +1,4 @@
-"""What the report's terms mean, and the papers behind its measurements and methods."""
+"""What the report's terms mean, with the works behind its measurements and its kinds of images."""
 
 from __future__ import annotations
 
@@ -6,13 +6,15 @@ from collections.abc import Mapping
 
 from synthoma.report.content import ReportContent
 from synthoma.report.measures import measure_label
+from synthoma.report.references import cite, without_marks
 
-__all__ = ["definitions", "references"]
+__all__ = ["definitions"]
 
 DEFINITIONS: Mapping[str, str] = {
     "Patient, image": "The patient is the unit: splits, means and intervals go by patient. A measure is averaged over "
     "each patient's images first, then over patients.",
-    "95 % interval": "The range of values that agree with these patients. How it was computed stands with each method.",
+    "95 % interval": f"The range of values that agree with these patients{cite('efron1987bca')}. How it was computed "
+    "stands with each method.",
     "Body, lesion, frame": "Where a measure is taken: inside the brain or body mask, inside the lesion, or in the "
     "whole picture. The black background lifts SSIM and PSNR in the frame, so the body is the headline.",
     "Cycle SSIM": "Structural similarity of an image that was translated and translated back to the one it began with. "
@@ -29,41 +31,50 @@ DEFINITIONS: Mapping[str, str] = {
     "floor, the distance of real images to other real images.",
     "KID": "Kernel inception distance: an unbiased distance between feature distributions; may be slightly negative.",
 }
-_REFERENCES: Mapping[str, str] = {
-    "ssim": "Z. Wang, A. C. Bovik, H. R. Sheikh, E. P. Simoncelli. Image quality assessment: from error visibility to "
-    "structural similarity. IEEE Trans. Image Process. 13(4):600–612, 2004.",
-    "frechet": "M. Heusel, H. Ramsauer, T. Unterthiner, B. Nessler, S. Hochreiter. GANs trained by a two time-scale "
-    "update rule converge to a local Nash equilibrium. NeurIPS 2017.",
-    "kid": "M. Bińkowski, D. J. Sutherland, M. Arbel, A. Gretton. Demystifying MMD GANs. ICLR 2018.",
-    "spectr": "R. Durall, M. Keuper, J. Keuper. Watch your up-convolution: CNN based generative deep neural networks "
-    "are failing to reproduce spectral distributions. CVPR 2020.",
-    "silhouette": "P. J. Rousseeuw. Silhouettes: a graphical aid to the interpretation and validation of cluster "
-    "analysis. J. Comput. Appl. Math. 20:53–65, 1987. Pictured by L. van der Maaten, G. Hinton. Visualizing data using "
-    "t-SNE. JMLR 9:2579–2605, 2008.",
-    "heat-": "R. R. Selvaraju, M. Cogswell, A. Das, R. Vedantam, D. Parikh, D. Batra. Grad-CAM: visual explanations "
-    "from deep networks via gradient-based localization. ICCV 2017.",
+MADE: Mapping[str, tuple[str, str, str]] = {
+    "conditional": ("From a condition", "Images that a generator made from other channels of the same slice, or from "
+                    "masks.", "isola2017pix2pix"),
+    "translation": ("Translated", "Images that a generator took from one domain to another, having learned from images "
+                    "of both that were not paired.", "zhu2017cyclegan"),
+    "noise": ("From noise", "Images that a generator made from random numbers and a label; they are of no patient.",
+              "gulrajani2017wgangp"),
+}  # fmt: skip
+"""Kind of synthetic images → what it is called, what it is, and the work behind it."""
+BEHIND: Mapping[str, tuple[str, ...]] = {
+    "ssim": ("wang2004ssim",),
+    "frechet": ("heusel2017ttur",),
+    "kid": ("binkowski2018kid",),
+    "spectr": ("durall2020upconvolution",),
+    "silhouette": ("rousseeuw1987silhouettes", "vandermaaten2008tsne"),
+    "heat": ("selvaraju2017gradcam",),
 }
-_METHODS = {
-    "conditional": "P. Isola, J.-Y. Zhu, T. Zhou, A. A. Efros. Image-to-image translation with conditional adversarial "
-    "networks. CVPR 2017.",
-    "translation": "J.-Y. Zhu, T. Park, P. Isola, A. A. Efros. Unpaired image-to-image translation using "
-    "cycle-consistent adversarial networks. ICCV 2017.",
-    "noise": "I. Gulrajani, F. Ahmed, M. Arjovsky, V. Dumoulin, A. Courville. Improved training of Wasserstein GANs. "
-    "NeurIPS 2017.",
-}
-_ALWAYS = ("B. Efron. Better bootstrap confidence intervals. J. Am. Stat. Assoc. 82(397):171–185, 1987.",)
+"""How the names of measurements begin, and the works behind them."""
 
 
-def definitions(content: ReportContent) -> list[tuple[str, str]]:
-    """Terms and what they mean; the caller's text stands in place of the report's own."""
-    given = {measure_label(name): text for name, text in (content.definitions or {}).items()}
-    return [*({**DEFINITIONS, **given}).items()]
+def definitions(content: ReportContent) -> tuple[tuple[str, str], ...]:
+    """Terms and what they mean, with marks of the works behind what was made and measured.
+
+    The caller's text stands in place of the report's own.
+    """
+    made = {name: _cited(text, work) for name, text, work in (MADE[kind] for kind in _kinds(content))}
+    given = {measure_label(name): without_marks(text) for name, text in (content.definitions or {}).items()}
+    measured = {m.name.lower() for m in content.measurements}
+    behind = {measure_label(start): works for start, works in BEHIND.items()
+              if any(name.startswith(start) for name in measured)}  # fmt: skip
+    terms = {**DEFINITIONS, **made, **given}
+    return tuple(
+        (term, _cited(text, *(work for start, works in behind.items() if term.startswith(start) for work in works)))
+        for term, text in terms.items()
+    )
 
 
-def references(content: ReportContent) -> list[str]:
-    """The papers behind the measurements that are there, and behind the kinds of images that were made."""
-    names = {m.name.lower() for m in content.measurements}
-    cited = [text for start, text in _REFERENCES.items() if any(name.startswith(start) for name in names)]
+def _cited(text: str, *works: str) -> str:
+    """A sentence with a mark of the works before its full stop."""
+    return f"{text.removesuffix('.')}{cite(*works)}." if works else text
+
+
+def _kinds(content: ReportContent) -> list[str]:
+    """The kinds of images that were made."""
     cohorts = content.synthetic.values()
     round_trip = any(c.is_round_trip for c in cohorts)
     kinds = {
@@ -73,4 +84,4 @@ def references(content: ReportContent) -> list[str]:
         "translation": round_trip,
         "noise": any(c.is_from_noise for c in cohorts),
     }
-    return [*cited, *(text for kind, text in _METHODS.items() if kinds[kind]), *_ALWAYS]
+    return [kind for kind, there in kinds.items() if there]

@@ -98,10 +98,8 @@ def claims_csv(found: Sequence[Claim]) -> str:
 
 
 def claims_latex(found: Sequence[Claim]) -> str:
-    """A floating table of booktabs."""
-    rows = [[(text, "") for text in (one.claim, one.number, one.verdict, one.because)] for one in found]
-    return latex.tabular(
-        ("Claim of the study", "Here", "Verdict", "Because"), rows, caption="The study's claims and this run's "
-                                                                            "numbers.",
-        label="tab:claims", widths=(0.24, 0.2, 0.15, 0.33),
-    )  # fmt: skip
+    """A table over pages."""
+    rows = [(one.claim, one.number, one.verdict, one.because) for one in found]
+    caption = "The study's claims and this run's numbers."
+    columns = ("Claim of the study", "Here", "Verdict", "Because")
+    return latex.longtable(columns, rows, caption=caption, label="tab:claims", widths=(0.24, 0.2, 0.15, 0.33))

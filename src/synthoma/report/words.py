@@ -10,17 +10,8 @@ import numpy as np
 from synthoma.records import Cohort, Measurement
 from synthoma.report.arms import changes, main_cohort
 from synthoma.report.content import ReportContent
-from synthoma.report.measures import (
-    FLOOR_OF,
-    MAIN_ARMS,
-    SOURCE_OF,
-    UNTRANSLATED,
-    beside,
-    family_of,
-    format_value,
-    measure_label,
-    worse_than,
-)
+from synthoma.report.families import FLOOR_OF, MAIN_ARMS, SOURCE_OF, UNTRANSLATED, beside, family_of, worse_than
+from synthoma.report.measures import format_value, measure_label
 from synthoma.report.shown import label
 
 __all__ = [

@@ -165,6 +165,8 @@ WORKS: Mapping[str, Work] = {
     "rousseeuw1987silhouettes": Work("article", "Rousseeuw, P. J.",
         "Silhouettes: a graphical aid to the interpretation and validation of cluster analysis",
         "Journal of Computational and Applied Mathematics", 1987, "20", "53–65", "10.1016/0377-0427(87)90125-7"),
+    "vandermaaten2008tsne": Work("article", "van der Maaten, L. and Hinton, G.", "Visualizing data using t-SNE",
+        "Journal of Machine Learning Research", 2008, "9", "2579–2605"),
     # privacy
     "alaa2022authenticity": Work("inproceedings",
         "Alaa, A. and van Breugel, B. and Saveliev, E. S. and van der Schaar, M.",

@@ -58,6 +58,8 @@ class Case:
     """Where its voxels lie as the other cases have it, for a header that contradicts them."""
     series: Mapping[str, Series] = field(default_factory=dict)
     """Role (``ct``, ``seg``, ``tumour-1``, …) → DICOM series, beside ``files``."""
+    lesions: tuple[str, ...] = ()
+    """Lesion masks (parts, not single findings) that the headers of its segmentations announce."""
 
 
 @dataclass(frozen=True)

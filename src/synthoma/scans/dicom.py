@@ -1,13 +1,17 @@
-"""DICOM series in any folder tree or zip archive, one scan a series; and what other sources read DICOM with."""
+"""DICOM in any folder tree or zip archive: a scan a series or a study, with masks from segmentation objects (SEG).
+
+And what other sources read DICOM with.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from synthoma.options import Options
 from synthoma.records import Scan
@@ -15,6 +19,8 @@ from synthoma.scans.align import Align, align
 from synthoma.scans.case import Case, Found, LeftOut, folder_of, nothing_found, tcga_barcode
 from synthoma.scans.dicom_geometry import GeometryRule
 from synthoma.scans.dicom_header import Instance
+from synthoma.scans.dicom_mask_options import Expression, MaskOptions
+from synthoma.scans.dicom_masks import masks_of, read_drawn, segmentations, with_masks
 from synthoma.scans.dicom_series import Series, find_series
 from synthoma.scans.dicom_volume import DicomVolume, read_series
 from synthoma.scans.volumes import Volume
@@ -41,17 +47,8 @@ class SeriesChoice(Options):
 
     modality: str = ""
     """Modality as the header has it, such as ``CT`` or ``MR``; any where it is empty."""
-    description: str = ""
+    description: Expression = ""
     """Regular expression that is searched for in the series description, whatever the case of its letters."""
-
-    @field_validator("description")
-    @classmethod
-    def _is_expression(cls, description: str) -> str:
-        try:
-            re.compile(description)
-        except re.error as error:
-            raise ValueError(f"no regular expression: {error}") from error
-        return description
 
     def fits(self, series: Series) -> bool:
         """Whether ``series`` is chosen."""
@@ -60,7 +57,7 @@ class SeriesChoice(Options):
         return re.search(self.description, series.description, re.IGNORECASE) is not None
 
 
-class DicomData(Options):
+class DicomData(MaskOptions):
     """A folder tree (or a zip archive) of DICOM files, in any order and with anything else among them."""
 
     source: Literal["dicom"] = "dicom"
@@ -106,7 +103,8 @@ def find(options: DicomData) -> Found:
         root = folder_of(root)
     series, left_out = find_series(root)
     usable: list[Series] = []
-    for one in series:
+    images = [one for one in series if not one.segmentation]
+    for one in images:
         if options.modality and options.modality.upper() != one.modality:
             continue
         reason = _why_left_out(one, options)
@@ -115,6 +113,9 @@ def find(options: DicomData) -> Found:
         else:
             usable.append(one)
     cases = _by_study(usable, options, left_out) if options.channels else _one_each(usable, options)
+    found = segmentations(series, root, left_out)
+    remedy = "Let its series be one of data.channels; preprocessing.channels says which of them a cohort has."
+    cases = with_masks(cases, found, images, options, root, left_out, remedy if options.channels else "")
     left = tuple(sorted(left_out, key=lambda out: out.name))
     if not cases:
         raise nothing_found(root, "dicom", "DICOM series of scans", left)
@@ -122,46 +123,68 @@ def find(options: DicomData) -> Found:
 
 
 def read(case: Case, options: DicomData) -> Scan:
-    """All channels of a case in the scanner's unit; there are no masks.
+    """All channels of a case in the scanner's unit, and the masks that were drawn on them.
 
     Raises:
-        ScanError: what :func:`~synthoma.scans.dicom_volume.read_series` raises; channels on different grids.
+        ScanError: what :func:`~synthoma.scans.dicom_volume.read_series` and
+            :func:`~synthoma.scans.dicom_seg.read_segments` raise; channels on different grids.
         MissingPartError: the decoder of a compression is not installed.
     """
-    read_ = {name: read_series(series, options.geometry, options.path) for name, series in case.series.items()}
+    read_ = {
+        name: read_series(series, options.geometry, options.path)
+        for name, series in case.series.items()
+        if not series.segmentation
+    }
     several = len(read_) > 1
+    drawn, seg_files, said = read_drawn(case, read_, options, options.path)
+    roles = [f"{one.segment.name} of {one.file}" for one in drawn]
     volumes, done = align(
-        case.name, {name: Volume(volume.array, volume.grid, "") for name, volume in read_.items()}, (), options.align
+        case.name,
+        {name: Volume(volume.array, volume.grid, "") for name, volume in read_.items()}
+        | {role: Volume(one.segment.mask, read_[one.channel].grid, "") for role, one in zip(roles, drawn, strict=True)},
+        roles,
+        options.align,
+    )
+    grid = next(iter(volumes.values())).grid
+    placed = [
+        replace(one, segment=replace(one.segment, mask=volumes[role].array))
+        for role, one in zip(roles, drawn, strict=True)
+    ]
+    masks, organs, made = (
+        masks_of(placed, [file.path for file in seg_files], grid.shape, options) if seg_files else ({}, (), ())
     )
     modalities = {volume.modality for volume in read_.values()}
     modality = modalities.pop() if len(modalities) == 1 else ""
     return Scan(
-        channels={name: as_channel(volume.array, str(case.series[name].what)) for name, volume in volumes.items()},
-        masks={},
-        grid=next(iter(volumes.values())).grid,
+        channels={name: as_channel(volumes[name].array, str(case.series[name].what)) for name in read_},
+        masks=masks,
+        grid=grid,
         patient=case.patient,
         modality="CT" if modality == "CT" else "MR" if modality == "MR" else "OT",
         unit="HU" if {volume.unit for volume in read_.values()} == {"HU"} else "arbitrary",
         site=case.site,
         label=case.label,
+        organs=organs,
         missing=case.missing,
-        source=tuple(file for volume in read_.values() for file in volume.sources),
+        source=(*(file for volume in read_.values() for file in volume.sources), *seg_files),
         notes=(
             *case.notes,
             *(f"{name}: {note}" if several else note for name, volume in read_.items() for note in volume.notes),
+            *said,
             *done,
+            *made,
         ),
     )
 
 
 def contents(options: DicomData, cases: tuple[Case, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The channels of the settings or, without them, those of the series; no masks."""
-    return tuple(options.channels) or tuple(dict.fromkeys(name for case in cases for name in case.series)), ()
+    """The channels of the settings or, without them, those of the series; the lesions that segmentations announce."""
+    series = (pair for case in cases for pair in case.series.items())
+    channels = tuple(options.channels) or tuple(dict.fromkeys(name for name, one in series if not one.segmentation))
+    return channels, tuple(dict.fromkeys(name for case in cases for name in case.lesions))
 
 
 def _why_left_out(series: Series, options: DicomData) -> tuple[str, str] | None:
-    if series.segmentation:
-        return "a segmentation (SEG), which this source does not read", ""
     if series.mixed and options.geometry.mixed == "refuse":
         remedy = "Take the series apart with data.geometry.mixed=split."
         return f"a series of several sizes or orientations: {series.mixed}", remedy

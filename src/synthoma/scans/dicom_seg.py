@@ -7,7 +7,6 @@ orientation, pixel spacing). Frames that name no image are placed by geometry al
 from __future__ import annotations
 
 import io
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -16,34 +15,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 from synthoma.errors import MissingPartError, ScanError, describe
-from synthoma.scans.anatomy import is_organ, names_lesion, plain_name
 from synthoma.scans.dicom_header import SEGMENTATIONS
 from synthoma.scans.dicom_parse import guarded, parse, uid_name
 from synthoma.scans.dicom_pixels import MOST_DECODED_BYTES, codestream_size
 from synthoma.scans.dicom_resample import resample
+from synthoma.scans.dicom_seg_header import Described, described_in, frames_in, images_of, series_of
 from synthoma.scans.dicom_seg_places import Places, group_of
 from synthoma.scans.dicom_volume import DicomVolume
 from synthoma.scans.terminal import silenced
 from synthoma.scans.tree import File
 
-__all__ = ["Segment", "read_seg", "read_segments", "referenced"]
+__all__ = ["Segment", "read_seg", "read_segments"]
 
 THRESHOLD = 0.5
 """Of a fractional segmentation: voxels of at least this share or probability are of the segment."""
-_ABNORMAL = {"49755003", "M-01000"}
-"""Morphologically abnormal structure, in SNOMED CT and in the older SRT: the category of lesions (PS3.16 CID 7150)."""
 
 
 @dataclass(frozen=True)
-class Segment:
+class Segment(Described):
     """One structure of a segmentation."""
 
-    name: str
-    """:func:`~synthoma.scans.anatomy.plain_name` of its label; equal ones are numbered from 1."""
-    meaning: str
-    """Of its coded type (``Mass``, ``Liver``), as a plain name."""
-    lesion: bool
-    """By the coded category, or, where that does not say so, by its names."""
     mask: NDArray[np.uint8]
     """(z, y, x) on the grid of the volume."""
 
@@ -72,32 +63,17 @@ def read_segments(file: File, volume: DicomVolume, series_uid: str = "") -> tupl
         dataset = _opened(data, file)
         _check_series(dataset, file, volume, series_uid)
         place = Places(dataset, file.where, volume)
-        placed = {frame: index for frame in range(_frames(dataset)) if (index := place.of(frame)) is not None}
+        placed = {frame: index for frame in range(frames_in(dataset)) if (index := place.of(frame)) is not None}
         if not placed:
             raise ScanError(describe(file.where, "frames on slices of the series", "none that lies on one"))
         seg = Segmentation.from_dataset(dataset, copy=False)
         stacks = _stacks(seg, file, placed, (len(volume.source_uids), int(seg.Rows), int(seg.Columns)))
         segments = tuple(_segments(seg, stacks, volume))
-    absent = _frames(seg) - len(placed)
+    absent = frames_in(seg) - len(placed)
     notes = (
-        (f"{absent} of {_frames(seg)} frames of the segmentation lie on slices that are not here",) if absent else ()
+        (f"{absent} of {frames_in(seg)} frames of the segmentation lie on slices that are not here",) if absent else ()
     )
     return segments, notes
-
-
-def referenced(file: File) -> tuple[tuple[str, ...], frozenset[str]]:
-    """Series and images (UIDs) that a segmentation says it was drawn on, from its header.
-
-    Raises:
-        ScanError: a file that cannot be read.
-    """
-    from pydicom import dcmread
-
-    data = file.read()
-    with guarded(file.where):
-        parse(data, file.where)  # refuses what grows without bound when inflated
-        dataset = dcmread(io.BytesIO(data), stop_before_pixels=True)
-        return _series_of(dataset), frozenset(_images_of(dataset))
 
 
 def _opened(data: bytes, file: File) -> Any:
@@ -123,7 +99,7 @@ def _opened(data: bytes, file: File) -> Any:
     if not decoder.is_available:
         remedy = "Install it with: pip install 'synthoma[dicom]'"
         raise MissingPartError(describe(file.where, f"a decoder for {syntax.name}", "none", remedy))
-    rows, columns, frames = int(dataset.Rows), int(dataset.Columns), _frames(dataset)
+    rows, columns, frames = int(dataset.Rows), int(dataset.Columns), frames_in(dataset)
     described = len(dataset.get("PerFrameFunctionalGroupsSequence") or ())
     if described != frames:
         raise ScanError(describe(file.where, f"a description of each of {frames} frames", described))
@@ -143,35 +119,17 @@ def _opened(data: bytes, file: File) -> Any:
     return dataset
 
 
-def _frames(seg: Any) -> int:
-    return int(seg.get("NumberOfFrames") or 1)
-
-
 def _check_series(seg: Any, file: File, volume: DicomVolume, series_uid: str) -> None:
-    images = set(_images_of(seg))
+    images = set(images_of(seg))
     ours = {uid for uid, _ in volume.source_uids}
     if images and not images & ours:
-        series = _series_of(seg)
+        series = series_of(seg)
         if series and series_uid and series_uid not in series:
             expected, found = f"a segmentation of series {_short(series_uid)}", f"one of series {_short(series[0])}"
         else:
             expected = f"a segmentation of images such as {_short(min(ours, default=''))}"
             found = f"one of images such as {_short(min(images))}"
         raise ScanError(describe(file.where, expected, found))
-
-
-def _series_of(dataset: Any) -> tuple[str, ...]:
-    return tuple(str(item.SeriesInstanceUID) for item in dataset.get("ReferencedSeriesSequence") or ())
-
-
-def _images_of(dataset: Any) -> Iterator[str]:
-    for item in dataset.get("ReferencedSeriesSequence") or ():
-        for image in item.get("ReferencedInstanceSequence") or ():
-            yield str(image.ReferencedSOPInstanceUID)
-    for frame in dataset.get("PerFrameFunctionalGroupsSequence") or ():
-        for derivation in frame.get("DerivationImageSequence") or ():
-            for image in derivation.get("SourceImageSequence") or ():
-                yield str(image.ReferencedSOPInstanceUID)
 
 
 def _short(uid: str) -> str:
@@ -209,22 +167,8 @@ def _stacks(seg: Any, file: File, placed: dict[int, int], shape: tuple[int, int,
 
 
 def _segments(seg: Any, stacks: dict[int, NDArray[np.bool_]], volume: DicomVolume) -> Iterator[Segment]:
-    described = []
-    for number in stacks:
-        item = next(item for item in seg.SegmentSequence if int(item.SegmentNumber) == number)
-        types, categories = (item.get(f"SegmentedProperty{kind}CodeSequence") or () for kind in ("Type", "Category"))
-        meaning = plain_name(str(types[0].get("CodeMeaning", ""))) if types else ""
-        name = plain_name(str(item.get("SegmentLabel") or "")) or meaning or "segment"
-        codes = {str(code.get("CodeValue", "")) for code in categories}
-        lesion = bool(codes & _ABNORMAL) or names_lesion(name) or names_lesion(meaning)
-        lesion = lesion or not (categories or is_organ(name) or is_organ(meaning))
-        described.append((number, name, meaning, lesion))
-    counts = Counter(name for _, name, _, _ in described)
-    seen: Counter[str] = Counter()
-    for number, name, meaning, lesion in described:
-        seen[name] += 1
-        unique = name if counts[name] == 1 else f"{name}-{seen[name]}"
-        stack = stacks[number]
+    for one in described_in(seg):
+        stack = stacks[one.number]
         if volume.resampling is not None:
             stack = resample(stack.astype(np.float32), volume.resampling, 0.0) >= THRESHOLD
-        yield Segment(unique, meaning, lesion, stack.astype(np.uint8))
+        yield Segment(**vars(one), mask=stack.astype(np.uint8))

@@ -35,8 +35,8 @@ class Places:
         self.by_image: dict[str, dict[int, int]] = {}
         for index, (uid, frame) in enumerate(volume.source_uids):
             self.by_image.setdefault(uid, {})[frame] = index
-        self.geometric = volume.resampling is None and volume.grid.known
         self.to_index = np.linalg.inv(volume.grid.affine)
+        self.geometric = volume.resampling is None and volume.grid.known and self._even()
 
     def of(self, frame: int) -> int | None:
         """The slice of ``frame``, counted from 0; ``None`` where it is not here.
@@ -56,6 +56,12 @@ class Places:
             where = "outside the series" if lies is None else f"on slice {lies + 1}"
             raise ScanError(describe(self.where, f"frame {frame + 1}, {where}, to name the image there", found))
         return lies
+
+    def _even(self) -> bool:
+        """Whether the slices lie where the grid says: not of a series whose uneven slices were kept as they are."""
+        places = np.array(self.volume.positions).reshape(-1, 3)
+        world = np.column_stack([places * (-1, -1, 1), np.ones(len(places))])
+        return bool((np.abs((world @ self.to_index.T)[:, 2] - np.arange(len(places))) <= _OFF).all())
 
     def _named(self, frame: int) -> int | None:
         """The slice of the one image that a frame names; −1 if it is not here, ``None`` for no image or several."""

@@ -17,7 +17,7 @@ from pydantic import Field
 
 from synthoma.errors import ScanError, describe
 from synthoma.options import Options
-from synthoma.records import Grid, Scan, SourceFile
+from synthoma.records import BODY, Grid, Scan, SourceFile
 from synthoma.scans.case import Case, Found, folder_of, nothing_found, relative_name
 from synthoma.scans.pictures import Picture, read_picture
 from synthoma.scans.stacks import read_stack, stack_sha256
@@ -26,6 +26,7 @@ from synthoma.scans.voxels import as_channel, as_mask
 
 __all__ = ["ImagesData", "contents", "find", "read"]
 
+_MASK = "mask/"  # begins the role of a mask's files; no channel's does
 _EXPECTED = "one CSV with the columns path and patient_id, or one .npz"
 
 
@@ -45,6 +46,9 @@ class ImagesData(Options):
     """Name of the channel where the table has no column for it."""
     mask: Annotated[str, Field(min_length=1)] = "lesion"
     """Name of the mask of the column ``mask``."""
+    masks: dict[Annotated[str, Field(min_length=1)], str] = Field(default_factory=dict)
+    """Pictures: mask → its column of files, in place of the column ``mask``, where there are several:
+    ``{body: mask_body, core: mask_core}``. A mask named ``body`` is the body, every other a lesion or a part of one."""
     arrays: dict[str, str] = Field(default_factory=dict)
     """``.npz``: channel → its array (n, y, x); by default the array ``image`` is the channel named by ``channel``."""
     mask_arrays: dict[str, str] = Field(default_factory=dict)
@@ -72,7 +76,7 @@ def find(options: ImagesData) -> Found:
         cases, left_out, channels = cases_of(rows, tuple(_arrays(options)))
     else:
         root = options.path if options.path.is_dir() else file.parent
-        rows = picture_rows(file, read_csv(file), options.columns, root, options.channel)
+        rows = picture_rows(file, read_csv(file), options.columns, root, options.channel, options.masks or options.mask)
         cases, left_out, channels = cases_of(rows, within=root if options.outside == "refuse" else None)
     if not cases:
         reasons = "; ".join(f"{out.name} ({out.reason})" for out in left_out[:5]) or "no rows"
@@ -109,11 +113,15 @@ def read(case: Case, options: ImagesData) -> Scan:
 
 
 def contents(options: ImagesData, cases: tuple[Case, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Of stacked arrays what the settings name; of pictures the channels of the table, and the mask if it has any."""
+    """Of stacked arrays what the settings name; of pictures the channels of the table, and the masks that it has."""
     roles = dict.fromkeys(role.rpartition("/")[0] or role for case in cases for role in case.files)
     if "arrays" in roles:
-        return tuple(_arrays(options)), tuple(options.mask_arrays)
-    return tuple(role for role in roles if role != "mask"), (options.mask,) if "mask" in roles else ()
+        return tuple(_arrays(options)), tuple(name for name in options.mask_arrays if name != BODY)
+    masks = [role.removeprefix(_MASK) for role in roles if role.startswith(_MASK)]
+    return (
+        tuple(role for role in roles if not role.startswith(_MASK)),
+        tuple(name for name in masks if name != BODY),
+    )
 
 
 _Arrays = dict[str, NDArray[np.generic]]
@@ -127,17 +135,17 @@ def _from_pictures(case: Case, options: ImagesData) -> tuple[_Arrays, _Arrays, t
     for role, path in case.files.items():
         name, _, index = role.rpartition("/")
         stacks.setdefault(name, {})[int(index)] = path
-    masked = stacks.pop("mask", {})
+    drawn = {name: stacks.pop(name) for name in list(stacks) if name.startswith(_MASK)}
     channels = {name: _along_z(case, [(path, grey[path]) for path in paths.values()]) for name, paths in stacks.items()}
     masks: _Arrays = {}
-    if masked:
-        shape = next(iter(channels.values())).shape
+    shape = next(iter(channels.values())).shape
+    for name, paths in drawn.items():
         mask = np.zeros(shape, np.uint8)  # an image without a mask among others that have one: no lesion
-        for k, path in masked.items():
+        for k, path in paths.items():
             if grey[path].shape != shape[1:]:
                 raise ScanError(describe(path, f"a mask of its image's size {shape[1:]}", grey[path].shape))
             mask[k] = as_mask(grey[path], str(path))
-        masks[options.mask] = mask
+        masks[name.removeprefix(_MASK)] = mask
     source = tuple(SourceFile(relative_name(path, root), picture.sha256) for path, picture in pictures.items())
     return channels, masks, source
 

@@ -6,11 +6,12 @@ import csv
 import io
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, get_args
 
 from synthoma.errors import ScanError, describe, did_you_mean
+from synthoma.records import BODY
 from synthoma.scans.case import Case, LeftOut, shown, tcga_barcode, unreadable
 from synthoma.scans.pictures import SUFFIXES
 from synthoma.scans.stacks import read_stack, stack_names
@@ -35,7 +36,8 @@ class Row:
     label: str
     site: str
     file: Path
-    mask: Path | None = None
+    masks: Mapping[str, Path] = field(default_factory=dict)
+    """Mask → its file."""
 
 
 def read_csv(file: Path) -> _Table:
@@ -62,14 +64,27 @@ def read_csv(file: Path) -> _Table:
     return {name: [row[i] for row in rows if row] for i, name in enumerate(header)}
 
 
-def picture_rows(file: Path, table: _Table, columns: Mapping[Column, str], root: Path, channel: str) -> list[Row]:
-    """Rows of a CSV of picture files, whose paths start from ``root``."""
+def picture_rows(
+    file: Path, table: _Table, columns: Mapping[Column, str], root: Path, channel: str, masks: str | Mapping[str, str]
+) -> list[Row]:
+    """Rows of a CSV of picture files, whose paths start from ``root``.
+
+    ``masks`` is what the mask of the column ``mask`` is called, or mask → its column, which must be there.
+    """
     get = _values(file, table, columns, required=("path", "patient_id"), ignored=())
-    if "mask" in (channel, *get["channel"]):
+    if any(name == "mask" or name.startswith("mask/") for name in (channel, *get["channel"])):
         raise ScanError(describe(file, "channels", "one named mask", "Masks have a column of their own: mask."))
+    if isinstance(masks, str):
+        drawn = {masks: get["mask"]}
+    else:
+        drawn = {name: _column(file, table, column, f"data.masks.{name}") for name, column in masks.items()}
+    get |= {f"mask {name}": values for name, values in drawn.items()}
+    masks_of = (
+        {name: root / values[i] for name, values in drawn.items() if values[i]} for i in range(len(get["path"]))
+    )
     return [
-        _row(file, get, i, i + 2, root / path, channel=channel, mask=root / get["mask"][i] if get["mask"][i] else None)
-        for i, path in enumerate(get["path"])
+        _row(file, get, i, i + 2, root / path, channel=channel, masks=files)
+        for i, (path, files) in enumerate(zip(get["path"], masks_of, strict=True))
     ]
 
 
@@ -144,12 +159,18 @@ def _values(
         if name in table:
             values[column] = table[name]
         elif column in required or column in columns:
-            found = shown(", ".join(table), 200) or "no columns"
-            remedy = f"{shown(did_you_mean(name, table), 200)} Set data.columns.{column} to its name." if table else ""
-            raise ScanError(describe(file, f"a column {name}", found, remedy))
+            values[column] = _column(file, table, name, f"data.columns.{column}")
         else:
             values[column] = [""] * n
     return values
+
+
+def _column(file: Path, table: _Table, name: str, setting: str) -> list[str]:
+    if name not in table:
+        found = shown(", ".join(table), 200) or "no columns"
+        remedy = f"{shown(did_you_mean(name, table), 200)} Set {setting} to its name." if table else ""
+        raise ScanError(describe(file, f"a column {name}", found, remedy))
+    return table[name]
 
 
 def _row(
@@ -159,7 +180,7 @@ def _row(
     number: int,
     path: Path,
     channel: str = "",
-    mask: Path | None = None,
+    masks: Mapping[str, Path] | None = None,
 ) -> Row:
     patient = get["patient_id"][i]
     if not patient:
@@ -185,7 +206,7 @@ def _row(
         label=get["label"][i],
         site=get["site"][i] or (barcode[1] if barcode else ""),
         file=path,
-        mask=mask,
+        masks=masks or {},
     )
 
 
@@ -213,11 +234,18 @@ def _picture_case(name: str, rows: list[Row], channels: tuple[str, ...], within:
     for channel, ordered in stacks.items():
         files |= {f"{channel}/{k}": row.file for k, row in enumerate(ordered)}
     n = len(next(iter(stacks.values())))
+    drawn: dict[str, int] = {}
     for k in range(n):
-        masks = {row.mask for ordered in stacks.values() if (row := ordered[k]).mask is not None}
-        if len(masks) > 1:
-            return LeftOut(name, f"two masks for one image: {', '.join(sorted(str(mask) for mask in masks))}")
-        files |= {f"mask/{k}": mask for mask in masks if mask is not None}
+        for mask in dict.fromkeys(mask for ordered in stacks.values() for mask in ordered[k].masks):
+            paths = {ordered[k].masks[mask] for ordered in stacks.values() if mask in ordered[k].masks}
+            if len(paths) > 1:
+                return LeftOut(name, f"two masks for one image: {', '.join(sorted(map(str, paths)))}")
+            files[f"mask/{mask}/{k}"] = paths.pop()
+            drawn[mask] = drawn.get(mask, 0) + 1
+    if 0 < drawn.get(BODY, 0) < n:
+        return LeftOut(
+            name, f"{n - drawn[BODY]} of {n} images have no mask {BODY}", "Give it to all of them or to none."
+        )
     absent = [file for file in files.values() if not _is_file(file)]
     if absent:
         return LeftOut(name, f"{len(absent)} of {len(files)} files are not there: {absent[0].name}")
@@ -229,8 +257,7 @@ def _picture_case(name: str, rows: list[Row], channels: tuple[str, ...], within:
     wrong = [file for file in files.values() if file.suffix.lower() not in SUFFIXES]
     if wrong:
         return LeftOut(name, f"{wrong[0].name} is none of {', '.join(SUFFIXES)}")
-    n_masks = sum(role.startswith("mask/") for role in files)
-    some = 0 < n_masks < n
+    lacking = {f" {mask}" if len(drawn) > 1 else "": n - count for mask, count in drawn.items() if count < n}
     return Case(
         name=name,
         patient=rows[0].patient,
@@ -238,7 +265,7 @@ def _picture_case(name: str, rows: list[Row], channels: tuple[str, ...], within:
         label=rows[0].label,
         files=files,
         missing=tuple(channel for channel in channels if channel not in stacks),
-        notes=(f"{n - n_masks} of {n} images have no mask: taken as no lesion",) if some else (),
+        notes=tuple(f"{count} of {n} images have no mask{of}: taken as no lesion" for of, count in lacking.items()),
     )
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -21,7 +20,9 @@ from synthoma.records import Scan, SourceFile
 from synthoma.scans.anatomy import names_lesion
 from synthoma.scans.case import Case, Found, LeftOut, folder_of, nothing_found
 from synthoma.scans.dicom import GeometryRule, Series, find_series, read_series
-from synthoma.scans.dicom_seg import Segment, read_segments, referenced
+from synthoma.scans.dicom_masks import segmentations
+from synthoma.scans.dicom_seg import Segment, read_segments
+from synthoma.scans.dicom_seg_header import drawn_on
 from synthoma.scans.voxels import as_channel
 
 __all__ = ["CHANNELS", "TciaLiverData", "contents", "find", "read"]
@@ -54,24 +55,19 @@ def find(options: TciaLiverData) -> Found:
     images = [one for one in series if not one.segmentation and one.modality == "CT"]
     drawn: dict[str, list[tuple[str, Series, Series]]] = {}  # patient → (name of the file, segmentation, CT)
     used = set()
-    for one in series:
-        if not one.segmentation:
-            continue
-        for instance in one.instances:
-            name = instance.file.name(root)
-            wanted, uids = referenced(instance.file)
-            ct = max(images, key=lambda other: _shared(other, uids), default=None)
-            if ct is None or not _shared(ct, uids):
-                which = f" (…{wanted[0][-12:]})" if wanted else ""
-                reason = f"a segmentation of a CT series that is not here{which}"
-                left_out.append(LeftOut(name, reason, "Download the series that it names."))
-            elif not _PSEUDONYM.fullmatch(ct.patient_id):  # which is not printed
-                reason = "a PatientID that is no pseudonym" if ct.patient_id else "no PatientID"
-                remedy = "Pseudonymise the files: HCC_001, of letters, digits, '.', '_' and '-'."
-                left_out.append(LeftOut(name, reason, remedy))
-            else:
-                used.add(id(ct))
-                drawn.setdefault(ct.patient_id, []).append((name, _only(one, instance.sop_uid), ct))
+    for seg in segmentations(series, root, left_out):
+        fitting = drawn_on(seg.header, seg.series.study_uid, images)
+        if len(fitting) != 1:
+            which = f" (…{seg.header.series[0][-12:]})" if seg.header.series else ""
+            reason = f"a segmentation of a CT series that is not here{which}"
+            left_out.append(LeftOut(seg.name, reason, "Download the series that it names."))
+        elif not _PSEUDONYM.fullmatch(fitting[0].patient_id):  # which is not printed
+            reason = "a PatientID that is no pseudonym" if fitting[0].patient_id else "no PatientID"
+            remedy = "Pseudonymise the files: HCC_001, of letters, digits, '.', '_' and '-'."
+            left_out.append(LeftOut(seg.name, reason, remedy))
+        else:
+            used.add(id(fitting[0]))
+            drawn.setdefault(fitting[0].patient_id, []).append((seg.name, seg.series, fitting[0]))
     for one in series:
         if not one.segmentation and id(one) not in used:
             folder = one.instances[0].file.name(root).rpartition("/")[0]
@@ -126,14 +122,6 @@ def read(case: Case, options: TciaLiverData) -> Scan:
 def contents(_options: TciaLiverData, _cases: tuple[Case, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """The same of every folder; what else was segmented is chosen by name."""
     return CHANNELS, (TUMOUR,)
-
-
-def _shared(series: Series, uids: frozenset[str]) -> int:
-    return sum(instance.sop_uid in uids for instance in series.instances)
-
-
-def _only(series: Series, sop_uid: str) -> Series:
-    return replace(series, instances=tuple(one for one in series.instances if one.sop_uid == sop_uid))
 
 
 def _cases(patient: str, found: Sequence[tuple[str, Series, Series]]) -> list[Case]:
