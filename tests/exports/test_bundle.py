@@ -14,6 +14,7 @@ import pytest
 import torch
 
 from synthoma.exports import RUN_EXPORTS
+from synthoma.exports.bundle import SCHEMA
 from synthoma.exports.generators import WAYS, Generator, program
 from synthoma.exports.released import Released
 from synthoma.gans import GANS, ConditionalOptions, CycleOptions, Examples, Layout, WassersteinOptions
@@ -131,21 +132,45 @@ def test_the_form_of_a_bundle(method: str, tmp_path: Path) -> None:
     for entry in (*data["inputs"].values(), *data["outputs"].values()):
         assert set(entry) == DATA_KEYS
         assert [int(number) for number in entry["channel_def"]] == list(range(entry["num_channels"]))
-    assert "accepted privacy risk: phantoms" in metadata["description"]
+    assert "accepted privacy risk: phantoms. Not for diagnosis." in metadata["description"]
     assert "accepted privacy risk:** phantoms" in (out / "docs/README.md").read_text()
     inference = json.loads((out / "configs/inference.json").read_text())
     assert {"bundle_root", "dataset_dir", "device", "network_def", "inferer", "dataset", "run"} <= set(inference)
     assert not [text for text in _texts(inference) if str(tmp_path) in text or "synthoma" in text]
 
 
+def with_monai() -> str:
+    """The Python that runs bundles."""
+    python = os.environ.get("SYNTHOMA_MONAI") or sys.executable
+    if subprocess.run([python, "-c", "import monai"], capture_output=True, check=False).returncode:
+        pytest.skip("MONAI is not installed")
+    return python
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", sorted(GANS))
+def test_monai_verifies_the_metadata(method: str, tmp_path: Path) -> None:
+    """``SYNTHOMA_MONAI_SCHEMA`` names a copy of the file at :data:`synthoma.exports.bundle.SCHEMA`."""
+    schema = os.environ.get("SYNTHOMA_MONAI_SCHEMA")
+    if schema is None:
+        pytest.skip("SYNTHOMA_MONAI_SCHEMA names no copy of MONAI's schema")
+    assert Path(schema).name == SCHEMA.rpartition("/")[2]
+    out = RUN_EXPORTS["bundle"](released(method, (8, 8, 8)), tmp_path / "tiny")
+    file = out / "configs/metadata.json"
+    command = [with_monai(), "-m", "monai.bundle", "verify_metadata", "--meta_file", str(file), "--filepath", schema]
+    found = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert "metadata is verified with no error" in found.stdout + found.stderr, found
+    metadata = json.loads(file.read_text())
+    del metadata["network_data_format"]["outputs"]
+    file.write_text(json.dumps(metadata))
+    assert subprocess.run(command, capture_output=True, check=False).returncode != 0
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("method", sorted(GANS))
 def test_monai_runs_a_bundle(method: str, tmp_path: Path) -> None:
     """``SYNTHOMA_MONAI`` names the Python of an environment with MONAI and without synthoma; else this one's MONAI."""
-    python = os.environ.get("SYNTHOMA_MONAI") or sys.executable
-    if subprocess.run([python, "-c", "import monai"], capture_output=True, check=False).returncode:
-        pytest.skip("MONAI is not installed")
-    what = released(method)
+    python, what = with_monai(), released(method)
     out = RUN_EXPORTS["bundle"](what, tmp_path / "tiny")
     command = [python, "-m", "monai.bundle", "run", "--config_file", "configs/inference.json",
                "--meta_file", "configs/metadata.json", "--bundle_root", "."]  # fmt: skip

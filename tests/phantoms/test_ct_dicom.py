@@ -9,6 +9,7 @@ import numpy.typing as npt
 import pydicom
 import pytest
 
+from dicom_standard import complaints, conditions
 from synthoma.phantoms.ct import OUTSIDE_HU, SITES, draw_scan
 from synthoma.phantoms.ct_dicom import Patient, SeriesUids, draw_uids, write_series
 from synthoma.seeding import generator
@@ -90,43 +91,21 @@ def test_identifiers_follow_from_seed_patient_and_series() -> None:
     assert all(pydicom.uid.UID(uid).is_valid for uid in everything)
 
 
-def test_every_attribute_that_the_standard_requires_is_there_and_none_that_it_does_not_know(
-    files: tuple[Path, ...],
-) -> None:
-    """PS3.3 A.3 by the tables of the standard that highdicom carries: types 1 and 2 of the mandatory modules, and of
-    those that the scan uses (Contrast/Bolus, VOI LUT)."""
-    standard = pytest.importorskip("highdicom._standard_utils")
-    modules, attributes = standard.get_iod_module_map()["ct-image"], standard.get_module_attribute_map()
-    used = {module["key"] for module in modules if module["usage"] == "M"} | {"contrast-bolus", "voi-lut"}
-    assert len(used) > 10
-    image = pydicom.dcmread(files[0])
-    required, allowed = set(), set()
-    for module in modules:
-        for attribute in attributes[module["key"]]:
-            if attribute["path"]:  # inside a sequence
-                continue
-            allowed.add(attribute["keyword"])
-            if module["key"] in used and attribute["type"] in ("1", "2"):
-                required.add(attribute["keyword"])
-                assert attribute["keyword"] in image, (module["key"], attribute)
-                if attribute["type"] == "1":
-                    assert image[attribute["keyword"]].value not in ("", None), attribute
-    assert len(required) > 25
-    assert {element.keyword for element in image} - allowed == set()
-
-
 def test_dicom_validator_has_no_complaint(files: tuple[Path, ...]) -> None:
-    """With the edition of the standard that lies on this machine (``validate_iods`` downloads one)."""
-    reader = pytest.importorskip("dicom_validator.spec_reader.edition_reader").EditionReader()
-    editions = [path.parent.name for path in reader.path.glob("*/json") if reader.json_files_exist(path.parent.name)]
-    if not editions:
-        pytest.skip("no edition of the DICOM standard on this machine: run validate_iods once")
-    from dicom_validator.validator.dicom_file_validator import DicomFileValidator
+    assert [complaints(file) for file in files] == [[]] * 5
 
-    validator = DicomFileValidator(reader.load_dicom_info(max(editions)))
-    for file in files:
-        for result in validator.validate(file).values():
-            assert result.errors == 0, result.module_errors
+
+def test_dciodvfy_finds_no_error(files: tuple[Path, ...]) -> None:
+    assert [conditions(file) for file in files] == [[]] * 5
+
+
+def test_dicom_validator_would_notice(files: tuple[Path, ...], tmp_path: Path) -> None:
+    image = pydicom.dcmread(files[0])
+    assert image.ContrastBolusAgent == "IV"
+    image.EchoTime = "3"
+    del image.KVP
+    image.save_as(tmp_path / "other.dcm")
+    assert complaints(tmp_path / "other.dcm") == ["(0018,0060) TagMissing", "(0018,0081) TagUnexpected"]
 
 
 def test_identifiers_must_fit_the_slices(volume: npt.NDArray[np.int16], tmp_path: Path) -> None:

@@ -412,7 +412,7 @@ def test_all_latex_of_a_run_compiles(pooled: ReportContent, content: ReportConte
         assert ("(./centres.tex" in log) == (one is by_centre)
         assert "Float too large" not in log
         wide = [float(points) for points in re.findall(r"Overfull \\hbox \(([\d.]+)pt", log)]
-        assert max(wide, default=0) < 5, log
+        assert max(wide, default=0) < 1, log
 
 
 def test_every_sign_and_every_work_compiles(tmp_path: Path) -> None:

@@ -21,7 +21,8 @@ __all__ = ["export_bundle"]
 
 MONAI = "1.6.1"
 """The version that such bundles were run with."""
-SCHEMA = "https://github.com/Project-MONAI/MONAI-extra-test-data/releases/download/0.8.1/meta_schema_20240725.json"
+SCHEMA = "https://project-monai.github.io/schema/meta_schema_20240725.json"
+"""For any network. The one for generators (20220718) asks for a latent input, which a generator from images has not."""
 FORMATS = {"CT": "hounsfield", "MR": "magnitude"}
 USE = """With MONAI (run with {monai}), without synthoma, in the folder of this bundle:
 
@@ -99,7 +100,8 @@ def _metadata(released: Released) -> dict[str, Any]:
         inputs: dict[str, Any] = {"image": _data(first.inputs, modality, first.shape)}
     else:
         inputs = {"noise": _numbers(first.latent), "classes": _numbers(len(first.labels), first.labels)}
-    privacy = f"Released with an accepted privacy risk: {released.risk}" if released.risk else "Audited for copies."
+    risk = released.risk.rstrip(". ")
+    privacy = f"Released with an accepted privacy risk: {risk}." if risk else "Audited for copies."
     return {
         "schema": SCHEMA,
         "version": "0.1.0",

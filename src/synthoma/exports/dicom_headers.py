@@ -120,6 +120,7 @@ def _series(study: Study, channel: str, number: int) -> dict[str, Any]:
         "SeriesNumber": number,
         "SeriesDescription": channel[:_LONGEST_NAME],
         "PatientPosition": "",
+        "Laterality": "",  # the body part is not known: it may be one of a pair
         "AcquisitionNumber": "",
     }
 

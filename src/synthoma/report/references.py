@@ -70,6 +70,8 @@ class Cited:
             body = "".join(
                 breakable(piece) if at % 2 == 0 else f"~\\cite{{{piece}}}" for at, piece in enumerate(pieces)
             )
+            if r"\allowbreak" in body:  # hashes and paths: rather wide gaps than lines beyond the margin
+                body = rf"{{\sloppy {body}\par}}"
             parts.append(f"\\subsection*{{{escape(heading)}}}\n{body}\n")
         return "\n".join(parts)
 
