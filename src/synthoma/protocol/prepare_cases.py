@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import signal
 import time
 import traceback
 import warnings
@@ -205,7 +206,7 @@ def _side_by_side(cases: deque[Case], work: Work, workers: int, folder: Path) ->
     from joblib.externals.loky import get_reusable_executor
     from joblib.externals.loky.process_executor import TerminatedWorkerError
 
-    executor = get_reusable_executor(max_workers=workers, env=ONE_THREAD, reuse=False)
+    executor = get_reusable_executor(max_workers=workers, env=ONE_THREAD, reuse=False, initializer=_deaf)
     begun: deque[tuple[Any, Path]] = deque()
     numbers = count()
     try:
@@ -229,6 +230,11 @@ def _side_by_side(cases: deque[Case], work: Work, workers: int, folder: Path) ->
         while any(not future.running() and not future.done() for future, _ in begun):
             time.sleep(0.001)
         executor.shutdown(wait=True, kill_workers=True)
+
+
+def _deaf() -> None:
+    """The terminal sends Ctrl-C to workers too, which would print where they were; who gave them work ends them."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def prepare_to_disk(case: Case, work: Work, stem: Path) -> Prepared:
