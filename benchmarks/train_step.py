@@ -43,6 +43,7 @@ def measure(method: str, asked: argparse.Namespace) -> list[dict[str, Any]]:
         "batch": asked.batch or BATCHES[method],
         **{name: getattr(asked, name) for name in ("size", "dims", "width", "channels", "device", "threads")},
         **{name: getattr(asked, name) for name in ("precision", "channels_last", "compile", "recompute", "average")},
+        "upsample": asked.upsample,
     }
     contestants = {"synthoma": Worker(**what)}
     for name, folder in (peer.split("=", 1) for peer in asked.peer if method != "wasserstein" or _is_ours(peer)):
@@ -137,6 +138,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--method", action="append", choices=[*BATCHES], help="all three when not given")
     parser.add_argument("--size", type=int, default=256, help="pixels a side")
     parser.add_argument("--dims", type=int, default=2, choices=[2, 3])
+    parser.add_argument("--upsample", choices=["transpose", "resize"], default="transpose", help="of our generators")
     parser.add_argument("--batch", type=int, help="8; 1 for cycle")
     parser.add_argument("--width", type=int, default=64, help="features of the first layer of every network")
     parser.add_argument("--channels", type=int, default=1, help="of the input and of the output")

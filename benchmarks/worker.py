@@ -142,10 +142,16 @@ def _gan(what: argparse.Namespace) -> Any:
     from synthoma.gans import GANS, ConditionalOptions, CycleOptions, Domain, Layout, WassersteinOptions
 
     source, target = _names(what)
+    upsample = vars(what).get("upsample", "transpose")
     options: Any
     if what.method == "conditional":
         options = ConditionalOptions(
-            condition=source, target=target, width=what.width, discriminator_width=what.width, recompute=what.recompute
+            condition=source,
+            target=target,
+            width=what.width,
+            discriminator_width=what.width,
+            upsample=upsample,
+            recompute=what.recompute,
         )
     elif what.method == "cycle":
         options = CycleOptions(
@@ -153,10 +159,17 @@ def _gan(what: argparse.Namespace) -> Any:
             target=Domain(channels=target),
             width=what.width,
             discriminator_width=what.width,
+            upsample=upsample,
             recompute=what.recompute,
         )
     else:
-        options = WassersteinOptions(target=target, width=what.width, critic_width=what.width, recompute=what.recompute)
+        options = WassersteinOptions(
+            target=target,
+            width=what.width,
+            critic_width=what.width,
+            upsample=upsample,
+            recompute=what.recompute,
+        )
     layout = Layout((*source, *target), ("body",), (what.size,) * what.dims, ("ill", "well"))
     torch.manual_seed(SEED)
     return GANS[what.method](options, layout, torch.device(what.device))

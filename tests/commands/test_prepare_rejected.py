@@ -4,11 +4,6 @@ from __future__ import annotations
 
 import csv
 import gzip
-import os
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import nibabel as nib
@@ -181,43 +176,3 @@ def test_the_cache_is_a_folder_of_the_users(typed, twenty, tmp_path, monkeypatch
     assert said.code == 2
     assert "expected to write here, found a file where a folder should be." in said.err
     assert not (tmp_path / "c.cohort").exists()
-
-
-SLOW_WORKERS = """
-import sys, time
-from synthoma.commands import main
-from synthoma.protocol import prepare_cases
-at_once = prepare_cases.prepare_to_disk
-
-def slowly(*case):
-    time.sleep(0.5)
-    return at_once(*case)
-
-prepare_cases.prepare_to_disk = slowly
-main()
-"""
-
-
-@pytest.mark.slow
-def test_ctrl_c_ends_the_workers_too(twenty, tmp_path):
-    """The terminal tells every process of the group: none of them prints a traceback, and nothing is left."""
-    words = ("prepare", "nifti", twenty, "--out", tmp_path / "x.cohort", *SETTINGS, "--workers", 2)
-    command = [sys.executable, "-c", SLOW_WORKERS, *map(str, words)]
-    process = subprocess.Popen(command, text=True, stderr=subprocess.PIPE, start_new_session=True)
-    for _ in range(6000):
-        if any(path.stat().st_size for path in tmp_path.glob(".x.cohort*.partial/images.npy")):
-            break
-        assert process.poll() is None, process.stderr.read()
-        time.sleep(0.01)
-    os.killpg(process.pid, signal.SIGINT)
-    _, err = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert err.strip() == "Stopped. Nothing half-written was left; the same command begins again."
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["scans"]
-    for _ in range(1000):  # what watches over the workers ends a moment after them
-        try:
-            os.killpg(process.pid, 0)
-        except ProcessLookupError:
-            return
-        time.sleep(0.01)
-    raise AssertionError("a worker is still there")

@@ -20,16 +20,17 @@ SLOWLY = """
 import sys, time
 from synthoma.commands import main
 from synthoma.protocol import prepare_cases
-at_once = prepare_cases.prepare_case
+at_once = prepare_cases.{0}
 
 def slowly(*case):
     time.sleep(1)
     return at_once(*case)
 
-prepare_cases.prepare_case = slowly
+prepare_cases.{0} = slowly
 main()
 """
-"""The command line with patients that take a second each: however busy the machine, it is stopped in between."""
+"""The command line with patients that take a second each: however busy the machine, it is stopped in between. ``{0}``
+is what prepares a patient: ``prepare_case``, or ``prepare_to_disk`` in workers."""
 
 
 def prepare_in_a_process(
@@ -66,7 +67,7 @@ def test_a_limit_on_files_is_said_as_a_full_disk_is(scans, tmp_path, small):
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGKILL, -signal.SIGKILL), (signal.SIGINT, 130)])
 def test_a_stopped_prepare_leaves_nothing_that_could_be_read(scans, tmp_path, small, typed, number, code):
-    process = prepare_in_a_process(scans, tmp_path / "x.cohort", small, code=SLOWLY)
+    process = prepare_in_a_process(scans, tmp_path / "x.cohort", small, code=SLOWLY.format("prepare_case"))
     when_begun(process, tmp_path)
     os.kill(process.pid, number)
     _, err = process.communicate()
@@ -78,6 +79,20 @@ def test_a_stopped_prepare_leaves_nothing_that_could_be_read(scans, tmp_path, sm
     assert typed("info", tmp_path / "x.cohort").code == 2
     assert typed("prepare", "brats", scans, "--out", tmp_path / "x.cohort", *small).code == 0
     assert len(open_cohort(tmp_path / "x.cohort", verify=True).patients) == 8
+
+
+@pytest.mark.slow
+def test_ctrl_c_ends_the_workers_too(scans, tmp_path, small):
+    """The terminal tells every process of the group: none of them prints a traceback, and nothing is left."""
+    words = [*small, "--workers", "2"]
+    out = tmp_path / "x.cohort"
+    process = prepare_in_a_process(scans, out, words, code=SLOWLY.format("prepare_to_disk"), start_new_session=True)
+    when_begun(process, tmp_path)
+    os.killpg(process.pid, signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert err.strip() == "Stopped. Nothing half-written was left; the same command begins again."
+    assert list(tmp_path.iterdir()) == []
 
 
 PEAK = """

@@ -77,7 +77,7 @@ class CycleOptions(Options):
     """λ of the distance between an image and itself there and back."""
     cycle_ssim: float = Field(0.0, ge=0, le=1)
     """What that distance is: 0 the L1 distance of the paper, 1 one minus SSIM, between them both in these shares (Zhao
-    et al. 2017). SSIM keeps faint structure that the L1 distance lets go."""
+    et al. 2017)."""
     identity_weight: float = Field(0.5, ge=0)
     """Of the identity loss, as a share of ``cycle_weight``; 0 leaves it out, and its two forward passes."""
     structure: Literal["none", "gradient", "mind"] = "none"

@@ -179,7 +179,9 @@ def read_drawn(
     for series in (series for series in case.series.values() if series.segmentation):
         file = series.instances[0].file
         name = file.name(root)
-        fitting = drawn_on(read_header(file), series.study_uid, candidates) or candidates
+        fitting: Sequence[Series] = candidates
+        if len(candidates) > 1:
+            fitting = drawn_on(read_header(file), series.study_uid, candidates) or candidates
         channel = next(channel for channel in volumes if case.series[channel] is fitting[0])
         segments, said = read_segments(file, volumes[channel], case.series[channel].uid)
         sources.append(SourceFile(name, hashlib.sha256(file.read()).hexdigest()))
