@@ -323,6 +323,12 @@ def test_settings_of_another_version_are_refused(changes: dict[str, Any], checkp
         load_generator(altered(checkpoint, tmp_path / "c.safetensors", **changes))
 
 
+def test_an_unknown_setting_of_a_checkpoint_is_named(checkpoint: Path, tmp_path: Path) -> None:
+    gan = GAN.model_dump(mode="json") | {"of_tomorrow": 1}
+    with pytest.raises(CheckpointError, match=r"found others \(gan\.of_tomorrow: Extra inputs are not permitted\)\."):
+        load_generator(altered(checkpoint, tmp_path / "c.safetensors", gan=gan))
+
+
 def test_weights_of_another_width_are_refused(checkpoint: Path, tmp_path: Path) -> None:
     gan = GAN.model_copy(update={"width": 8}).model_dump(mode="json")
     with pytest.raises(CheckpointError, match=r"c\.safetensors: expected weights of the same network"):

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import TypeAdapter, ValidationError
 from torch import Tensor, nn
 
-from synthoma.errors import CheckpointError, describe
-from synthoma.gans import GANS, Examples, Gan, GanOptions, Layout
+from synthoma.gans import Examples, Gan
 from synthoma.gans.checkpoints import load_arrays, load_checkpoint
-from synthoma.records import Checkpoint, Cohort
+from synthoma.gans.restored import gan_of
+from synthoma.records import Cohort
 
 __all__ = ["Judge", "checkpoint_of", "judge_of"]
 
@@ -74,7 +72,7 @@ def judge_of(cohort: Cohort, path: Path) -> Judge | None:
     state = load_checkpoint(path)
     if state.lineage.id not in {one.id for one in cohort.lineages.values() if one.step == "train"}:
         return None
-    gan = _gan(state, path)
+    gan = gan_of(state, path, torch.device("cpu"))
     name = gan.judge
     if name not in gan.networks or gan.channels(gan.makes[0])[1] != cohort.channels:
         return None
@@ -83,20 +81,3 @@ def judge_of(cohort: Cohort, path: Path) -> Judge | None:
     where = f"{name.replace('_', ' of the ')} after {state.step} steps (training {state.lineage.id[:8]})"
     short = "critic" if name == "critic" else "discriminator"
     return Judge(short, network.requires_grad_(False).eval(), cohort.channels, where, gan)
-
-
-def _gan(state: Checkpoint, path: Path) -> Gan:
-    """The untrained GAN of a checkpoint's settings, on the processor."""
-    try:
-        content: dict[str, Any] = dict(state.options["gan"])
-        if "perceptual" in content:  # nothing is trained: no loss is needed, nor the file of VGG19's weights
-            content |= {"perceptual": {}, "l1_weight": 1.0}
-        if "recompute" in content:  # it calls layers twice
-            content |= {"recompute": False}
-        options: GanOptions = TypeAdapter(GanOptions).validate_python(content)
-        layout = Layout.from_json(state.options["layout"])
-    except (ValidationError, KeyError, TypeError, AttributeError) as error:
-        found = f"others ({str(error).splitlines()[0]})"
-        raise CheckpointError(describe(path, "the settings of a GAN of this version", found)) from error
-    with torch.random.fork_rng(devices=[]):  # the first weights are random, and replaced at once
-        return GANS[options.method](options, layout, torch.device("cpu"))

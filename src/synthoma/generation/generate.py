@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import TypeAdapter, ValidationError
 from torch import nn
 
 from synthoma.cohort import create_cohort
 from synthoma.errors import CheckpointError, CohortError, SettingError, describe, did_you_mean
-from synthoma.gans import GANS, Examples, Gan, GanOptions, Layout
+from synthoma.gans import Examples, Gan, Layout
 from synthoma.gans.checkpoints import load_arrays, load_checkpoint
+from synthoma.gans.restored import gan_of
 from synthoma.generation import noise, plans, translation
 from synthoma.generation.options import GenerationOptions
 from synthoma.generation.plans import Plan
@@ -33,17 +33,7 @@ BACKGROUND = -0.95
 def load_generator(path: Path, *, device: str = "cpu") -> tuple[Gan, dict[str, nn.Module], Lineage]:
     """The GAN of a checkpoint file, the averaged networks that draw, and the lineage of its training."""
     state = load_checkpoint(path)
-    try:
-        content = dict(state.options["gan"])
-        if "perceptual" in content:  # no loss is needed to draw, nor the file of VGG19's weights; but one must be set
-            content |= {"perceptual": {}, "l1_weight": 1.0}
-        options: GanOptions = TypeAdapter(GanOptions).validate_python(content)
-        layout = Layout.from_json(state.options["layout"])
-    except (ValidationError, KeyError, TypeError, AttributeError) as error:
-        found = f"others ({str(error).splitlines()[0]})"
-        raise CheckpointError(describe(path, "the settings of a GAN of this version", found)) from error
-    with torch.random.fork_rng(devices=[]):  # the first weights are random, and replaced at once
-        gan = GANS[options.method](options, layout, torch.device(device))
+    gan = gan_of(state, path, torch.device(device))
     networks = {name: gan.networks[name] for name in gan.averaged}
     for name, network in networks.items():
         load_arrays(network, state.part(f"averages/{name}"), str(path))

@@ -57,6 +57,9 @@ def _explain(model: type[BaseModel], error: Mapping[str, Any], name: str) -> str
     if kind in ("tuple_type", "list_type"):
         near = f"Write [{found}]." if isinstance(found, str | int | float) else ""
         return describe(f"{name}: {key}", "a list", shown, near)
+    if kind == "too_short":
+        least = error["ctx"]["min_length"]
+        return describe(f"{name}: {key}", f"at least {least} item{'s' * (least > 1)}", shown)
     expected = message.removeprefix("Input should be ").rstrip(".")
     return describe(f"{name}: {key}", expected, shown)
 
