@@ -64,7 +64,10 @@ def test_changes_reach_any_setting() -> None:
         ("evaluation.families=[similarty]", "Did you mean 'similarity'?"),
         ("generation.scale=[2, 1]", "two rising positive factors"),
         ("evaluation.explain.images=many", "demo: evaluation.explain.images: expected a valid integer"),
-        ("data={source: dicom, path: x, masks: {tumour: []}}", "data.masks.tumour: expected at least 1 item, found []."),
+        (
+            "data={source: dicom, path: x, masks: {tumour: []}}",
+            "data.masks.tumour: expected at least 1 item, found [].",
+        ),
     ],
 )
 def test_a_wrong_setting_is_named_with_what_to_do(change: str, message: str) -> None:
