@@ -4,6 +4,7 @@
 
 ``--peer NAME=FOLDER`` takes a checkout of pytorch-CycleGAN-and-pix2pix (its own model classes, in float32, with our
 sizes, widths, batch, losses and images), or another checkout of this repository: so the effect of a change is measured.
+``--changed KEY=VALUE`` takes our own GAN with one setting changed, as ``--method wasserstein --changed penalty_every=4``.
 The contestants take turns, and the ratio is that of the two halves of each pair: what else runs on the machine slows
 both. A second ratio is that of processor time, which other work hardly moves.
 """
@@ -49,6 +50,9 @@ def measure(method: str, asked: argparse.Namespace) -> list[dict[str, Any]]:
     for name, folder in (peer.split("=", 1) for peer in asked.peer if method != "wasserstein" or _is_ours(peer)):
         other = {"source": f"{folder}/src"} if _is_ours(f"={folder}") else {"peer": folder}
         contestants[name] = Worker(**(what | other))
+    for change in asked.changed:
+        key, value = change.split("=", 1)
+        contestants[change] = Worker(**what, changed={key: json.loads(value)})
     peak = Worker(**(what | {"do": "product"}))
     turns: dict[str, list[dict[str, Any]]] = {name: [] for name in contestants}
     products = [peak.turn()]
@@ -152,6 +156,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--rounds", type=int, default=5, help="turns of each contestant")
     parser.add_argument("--steps", type=int, default=1, help="a turn")
     parser.add_argument("--peer", action="append", default=[], metavar="NAME=FOLDER")
+    parser.add_argument("--changed", action="append", default=[], metavar="KEY=VALUE", help="a setting of gan, as JSON")
     parser.add_argument("--json", type=Path)
     return parser
 

@@ -170,6 +170,7 @@ def _gan(what: argparse.Namespace) -> Any:
             upsample=upsample,
             recompute=what.recompute,
         )
+    options = type(options).model_validate(options.model_dump() | vars(what).get("changed", {}))
     layout = Layout((*source, *target), ("body",), (what.size,) * what.dims, ("ill", "well"))
     torch.manual_seed(SEED)
     return GANS[what.method](options, layout, torch.device(what.device))

@@ -81,6 +81,14 @@ def test_a_step_of_each_method(method: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_a_step_beside_one_with_a_setting_changed(tmp_path: Path) -> None:
+    arguments = ("--method", "wasserstein", "--size", "32", "--width", "4", "--batch", "4", "--rounds", "1")
+    results = run("train_step.py", tmp_path / "step.json", *arguments, "--changed", "penalty_every=4")
+    assert [result["name"] for result in results] == ["synthoma", "penalty_every=4"]
+    assert results[1]["gflop_a_step"] < 0.8 * results[0]["gflop_a_step"]
+
+
+@pytest.mark.slow
 def test_a_step_beside_a_peer(tmp_path: Path) -> None:
     (tmp_path / "models").mkdir()
     (tmp_path / "models" / "pix2pix_model.py").write_text(PEER, encoding="utf-8")

@@ -10,6 +10,7 @@ from scipy.stats import binomtest
 
 from synthoma.evaluation import ClassifierOptions, EvaluationOptions
 from synthoma.evaluation.features import Features
+from synthoma.evaluation.options import RecognitionOptions
 from synthoma.evaluation.recognition import ACCURACY, AS_TARGET, BALANCED, Question, evaluate_recognition, questions
 
 OPTIONS = EvaluationOptions(
@@ -81,6 +82,10 @@ def test_training_reads_neither_test_images_nor_synthetic_ones(plain, translate,
     evaluate_recognition(plain, {"translate": translate(of(plain, "flair"))}, OPTIONS, Largest())
     split = dict(zip(plain.table["patient"].tolist(), plain.table["split"].tolist(), strict=True))
     assert len(sets) == 2  # by channel, by label
+    only = OPTIONS.model_copy(update={"recognition": RecognitionOptions(by=("channel",))})
+    found = evaluate_recognition(plain, {"translate": translate(of(plain, "flair"))}, only, Largest())
+    assert {m.compared for m in found.measurements} == {BY_CHANNEL}
+    assert len(sets) == 3
     for train, validation, test in sets:
         assert [{split[p] for p in part} for part in (train, validation, test)] == [{"train"}, {"validation"}, {"test"}]
 

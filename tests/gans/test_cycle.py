@@ -39,6 +39,7 @@ def some(n: int = 2, shape: tuple[int, ...] = (32, 32), seed: int = 0) -> Exampl
         ({"source": {"chanels": ("t1",)}}, "chanels"),
         ({"pool_size": -1}, "pool_size"),
         ({"cycle_ssim": 1.1}, "cycle_ssim"),
+        ({"negatives": 1}, "negatives"),
         ({"identity_weight": -1}, "identity_weight"),
         ({"adversarial_weight": 0}, "adversarial_weight"),
         ({"structure": "ssim"}, "structure"),
@@ -60,6 +61,7 @@ def test_the_defaults_are_the_papers() -> None:
     assert (options.adversarial, options.adversarial_weight) == ("lsgan", 1)
     assert (options.learning_rate, options.beta1, options.beta2) == (2e-4, 0.5, 0.999)
     assert (options.base, options.structure, options.gradient_penalty) == ("none", "none", 0)
+    assert (options.cycle_ssim, options.negatives) == (0, 0)
     assert options.differentiable_augmentation == ()
 
 
@@ -87,6 +89,8 @@ def test_a_change_of_the_input_needs_as_many_channels() -> None:
     domains = {"source": {"channels": ("t1", "t2")}, "target": {"channels": ("flair",)}}
     with pytest.raises(SettingError, match=r"gan\.base: expected as many channels in both domains, found 2 and 1"):
         CycleGAN(small(base="input", **domains), LAYOUT, CPU)
+    with pytest.raises(SettingError, match=r"gan\.negatives: expected as many channels in both domains, found 2 and 1"):
+        CycleGAN(small(negatives=0.5, **domains), LAYOUT, CPU)
     gan = CycleGAN(small(**domains), LAYOUT, CPU)
     losses = gan.step([some(), some(seed=1)], Engine(CPU))
     assert not any(name.startswith("identity") for name in losses)  # no generator can be shown its own domain
@@ -123,6 +127,37 @@ def test_real_and_fake_images_of_a_step_are_changed_alike_for_a_discriminator() 
     assert torch.equal(by_generator, real)
     assert torch.equal(real, fake)
     assert len({hole.numpy().tobytes() for hole in real}) > 4
+
+
+def test_negatives_are_the_real_images_of_the_other_domain() -> None:
+    """A discriminator is shown them beside real and made ones, and its loss is that of both in the shares asked for."""
+    parts = [some(), some(seed=1)]
+    found: dict[float, dict[str, Tensor]] = {}
+    moved: dict[float, Tensor] = {}
+    for share in (0.0, 0.25):
+        torch.manual_seed(0)
+        gan = CycleGAN(small(negatives=share, pool_size=0), LAYOUT, CPU)
+        judge = gan.networks["discriminator_target"]
+        seen: list[Tensor] = []
+        judge.register_forward_pre_hook(lambda _m, inputs, seen=seen: seen.append(inputs[0].detach().clone()))
+        logits: list[Tensor] = []
+        judge.register_forward_hook(lambda _m, _i, out, logits=logits: logits.append(out.detach()))
+        found[share] = gan.step(parts, Engine(CPU))
+        assert len(seen) == (4 if share else 3)  # the generator's step, real, made, negatives
+        moved[share] = torch.cat([p.grad.flatten() for p in judge.parameters() if p.grad is not None])
+    assert torch.equal(seen[1], parts[1].images[:, 2:])
+    assert torch.equal(seen[3], parts[0].images[:, :1])
+    wrong = 0.5 * ((logits[1] - 1).square().mean() + logits[3].square().mean())
+    torch.testing.assert_close(found[0.25]["negatives_target"], wrong)
+    torch.testing.assert_close(found[0.25]["discriminator_target"], found[0.0]["discriminator_target"])
+    assert "negatives_target" not in found[0.0]
+    # the gradient is that of ¾ of one loss and ¼ of the other
+    torch.manual_seed(0)
+    fresh = CycleGAN(small(pool_size=0), LAYOUT, CPU).networks["discriminator_target"]
+    real, made, other = (fresh(image) for image in seen[1:])
+    loss = 0.5 * ((real - 1).square().mean() + 0.75 * made.square().mean() + 0.25 * other.square().mean())
+    wanted = torch.cat([part.flatten() for part in torch.autograd.grad(loss, list(fresh.parameters()))])
+    torch.testing.assert_close(moved[0.25], wanted, rtol=1e-4, atol=1e-6)
 
 
 def test_the_structure_loss_is_between_an_image_and_its_translation() -> None:

@@ -36,6 +36,7 @@ def some(n: int = 4, shape: tuple[int, ...] = (32, 32), noise: Tensor | None = N
         ({"gradient_penalty": 0}, "gradient_penalty"),
         ({"layers": 1}, "layers"),
         ({"n_critic": 0}, "n_critic"),
+        ({"penalty_every": 0}, "penalty_every"),
         ({"latent": 0}, "latent"),
         ({"optimiser": "sgd"}, "optimiser"),
         ({"adversarial": "bce"}, "adversarial"),
@@ -60,6 +61,7 @@ def test_the_defaults_are_the_studys() -> None:
     options = WassersteinOptions()
     assert (options.layers, options.optimiser, options.learning_rate) == (5, "rmsprop", 5e-5)
     assert (options.gradient_penalty, options.n_critic, options.critic_norm) == (10, 5, "none")
+    assert options.penalty_every == 1
     gan = WassersteinGAN(options, layout_of((64, 64)), CPU)
     assert all(isinstance(optimiser, torch.optim.RMSprop) for optimiser in gan.optimisers.values())
     convolutions = [m for m in gan.networks["generator"].modules() if isinstance(m, nn.Conv2d | nn.ConvTranspose2d)]
@@ -214,6 +216,28 @@ def test_real_and_fake_are_changed_alike_for_the_critic() -> None:
         assert part[real].all()
         assert float(part[~real].float().mean()) < 0.05
     assert float(of_generator[real].float().mean()) < 0.9
+
+
+def test_the_penalty_may_look_at_some_images_only() -> None:
+    """Every third of eight: of the three the mixtures, classes and penalty are those that the whole batch has."""
+    mixed: dict[int, tuple[Tensor, Tensor]] = {}
+    for every in (1, 3):
+        torch.manual_seed(0)
+        gan = WassersteinGAN(small(penalty_every=every), layout_of(), CPU)
+        seen: list[tuple[Tensor, Tensor]] = []
+        critic = gan.networks["critic"]
+        critic.register_forward_pre_hook(lambda _m, given, seen=seen: seen.append((given[0].detach(), given[1])))
+        found = gan.step([some(8)], Engine(CPU))
+        mixed[every] = seen[2]
+    for whole, part in zip(mixed[1], mixed[3], strict=True):
+        assert torch.equal(part, whole[[0, 3, 6]])
+    torch.manual_seed(0)
+    fresh = WassersteinGAN(small(), layout_of(), CPU).networks["critic"]
+    image, classes = mixed[3]
+    (gradient,) = torch.autograd.grad(fresh(image.requires_grad_(True), classes).sum(), image)
+    patches = fresh(image, classes)[0].numel()
+    norms = (gradient.flatten(1).square().sum(dim=1) / patches).sqrt()
+    torch.testing.assert_close(found["gradient_penalty"], (norms - 1).square().mean())
 
 
 def test_the_drift_term_keeps_scores_near_zero() -> None:

@@ -18,6 +18,7 @@ __all__ = [
     "EmbeddingOptions",
     "EvaluationOptions",
     "ExplainOptions",
+    "RecognitionOptions",
     "SegmenterOptions",
     "UtilityOptions",
 ]
@@ -150,6 +151,15 @@ class ExplainOptions(Options):
     """At most so many test images with a lesion are looked at, evenly over their patients."""
 
 
+class RecognitionOptions(Options):
+    """What the classifier of the recognition family is asked."""
+
+    by: tuple[Literal["channel", "label", "modality", "site"], ...] = Field(
+        default=("channel", "label", "modality", "site"), min_length=1
+    )
+    """What the two classes differ in. Each that a cohort can be asked by trains a classifier of its own."""
+
+
 class EvaluationOptions(Options):
     """What is measured of a synthetic cohort, and how."""
 
@@ -179,6 +189,7 @@ class EvaluationOptions(Options):
     utility: UtilityOptions = UtilityOptions()
     embedding: EmbeddingOptions = EmbeddingOptions()
     explain: ExplainOptions = ExplainOptions()
+    recognition: RecognitionOptions = RecognitionOptions()
     segmenter: SegmenterOptions | None = None
     """Of the structure family: marks lesions in synthetic and real images. Off when left out: its training takes about
     a minute a set of channels (``segmenter: {}`` turns it on)."""

@@ -131,10 +131,12 @@ def evaluate_recognition(
     """One classifier a question, trained on real training patients, chosen by real validation patients."""
     if real.images.ndim != 4:
         return Evidence(warnings=("recognition: the classifier reads 2D images only.",), definitions=DEFINITIONS)
-    asked = questions(real, synthetic)
+    by = options.recognition.by
+    asked = {question: arms for question, arms in questions(real, synthetic).items() if question.column in by}
     measurements: list[Measurement] = []
     verdicts: list[Verdict] = []
-    warnings = [] if asked else ["recognition: no cohort claims one of two classes that real images could teach."]
+    nothing = f"recognition: no cohort claims one of two classes that real images could teach ({', '.join(by)})."
+    warnings = [] if asked else [nothing]
     for question, arms in asked.items():
         problem = _unfit(real, question)
         if problem:

@@ -84,6 +84,10 @@ class CycleOptions(Options):
     """A loss that keeps structure across a change of contrast, see :mod:`synthoma.gans.structure`; not in the study."""
     structure_weight: float = Field(1.0, ge=0)
     """Weight of the loss that ``structure`` chooses."""
+    negatives: float = Field(0.0, ge=0, lt=1)
+    """Share of real images of the other domain among those that each discriminator learns to refuse, beside the
+    generators': it then knows what tells the domains apart from the first step, and an image that looks real but
+    unchanged does not please it. As the mismatched pairs of Reed et al. 2016, algorithm 1 (there ½)."""
     pool_size: int = Field(50, ge=0)
     """Earlier images that each discriminator is shown again."""
     gradient_penalty: float = Field(0.0, ge=0)
@@ -141,6 +145,9 @@ class CycleGAN(Gan):
         if options.base == "input" and counts[SOURCE] != counts[TARGET]:
             found = f"{counts[SOURCE]} and {counts[TARGET]}"
             raise SettingError(describe("gan.base", "as many channels in both domains", found, "Set it to none."))
+        if options.negatives > 0 and counts[SOURCE] != counts[TARGET]:
+            found = f"{counts[SOURCE]} and {counts[TARGET]}"
+            raise SettingError(describe("gan.negatives", "as many channels in both domains", found, "Set it to 0."))
         spatial_dims = len(layout.shape)
         self.networks = {}
         for side, other in ((TARGET, SOURCE), (SOURCE, TARGET)):
@@ -221,9 +228,10 @@ class CycleGAN(Gan):
         engine.update(self.optimisers, "generators")
 
         self.optimisers["discriminators"].zero_grad(set_to_none=True)
-        for side in (TARGET, SOURCE):
+        for side, other in ((TARGET, SOURCE), (SOURCE, TARGET)):
             self.networks[f"discriminator_{side}"].requires_grad_(True)
-            engine.backward(self._judge(side, real[side], fakes[side], drawn, engine, losses), "discriminators")
+            loss = self._judge(side, real[side], fakes[side], real[other], drawn, engine, losses)
+            engine.backward(loss, "discriminators")
         engine.update(self.optimisers, "discriminators")
         return {name: loss.detach() for name, loss in losses.items()}
 
@@ -264,10 +272,19 @@ class CycleGAN(Gan):
         return len(self._names[SOURCE]) == len(self._names[TARGET])
 
     def _judge(
-        self, side: str, real: Tensor, fake: Tensor, drawn: Tensor | None, engine: Engine, losses: dict[str, Tensor]
+        self,
+        side: str,
+        real: Tensor,
+        fake: Tensor,
+        other: Tensor,
+        drawn: Tensor | None,
+        engine: Engine,
+        losses: dict[str, Tensor],
     ) -> Tensor:
-        """The loss of one discriminator, on real images and on some of the images made so far."""
+        """The loss of one discriminator, on real images, on some of the images made so far, and, where the settings say
+        so, on real images of the other domain."""
         options, discriminator = self.options, self.networks[f"discriminator_{side}"]
+        against = ADVERSARIAL[options.adversarial][0]
         memory = self.memories[f"pool_{side}"]
         assert isinstance(memory, ImagePool)  # noqa: S101 (for the type checker)
         fake = memory.exchange(fake.float(), engine)
@@ -278,7 +295,11 @@ class CycleGAN(Gan):
         with engine.autocast():
             real_logits = engine.fast(discriminator)(shown(real))
             fake_logits = engine.fast(discriminator)(shown(fake))
-        loss = losses[f"discriminator_{side}"] = ADVERSARIAL[options.adversarial][0](real_logits, fake_logits)
+            other_logits = engine.fast(discriminator)(shown(other)) if options.negatives > 0 else None
+        loss = losses[f"discriminator_{side}"] = against(real_logits, fake_logits)
+        if other_logits is not None:
+            wrong = losses[f"negatives_{side}"] = against(real_logits, other_logits)
+            loss = (1 - options.negatives) * loss + options.negatives * wrong
         if options.gradient_penalty > 0:
             epsilon = engine.uniform(len(real), *[1] * (real.ndim - 1))
             penalty = gradient_penalty(lambda image: discriminator(shown(image)), real, fake, epsilon)

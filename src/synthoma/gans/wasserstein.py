@@ -53,6 +53,9 @@ class WassersteinOptions(Options):
     """Steps of the critic for one of the generator."""
     gradient_penalty: float = Field(10.0, gt=0)
     """λ of the gradient penalty."""
+    penalty_every: int = Field(1, ge=1)
+    """The penalty looks at every so many-th image of a batch: it costs about half of a critic step, and fewer images
+    estimate the same mean. 1, as in the paper, looks at all."""
     drift: float = Field(0.0, ge=0)
     """Weight of E[D(real)²], which keeps the critic's scores near 0 (Karras et al. 2018, appendix A.1: 0.001)."""
     differentiable_augmentation: tuple[Change, ...] = ()
@@ -153,7 +156,10 @@ class WassersteinGAN(Gan):
             of_real, of_fake = critic(shown(real), classes), critic(shown(fake), classes)
         distance = ADVERSARIAL["wasserstein"][0](of_real, of_fake)
         epsilon = engine.uniform(n, *[1] * (real.ndim - 1))
-        penalty = gradient_penalty(lambda x: self.networks["critic"](x, classes), shown(real), shown(fake), epsilon)
+        some = slice(None, None, options.penalty_every)
+        penalty = gradient_penalty(
+            lambda x: self.networks["critic"](x, classes[some]), shown(real)[some], shown(fake)[some], epsilon[some]
+        )
         loss = distance + options.gradient_penalty * penalty
         if options.drift > 0:
             loss = loss + options.drift * of_real.float().square().mean()
