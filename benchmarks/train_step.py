@@ -4,7 +4,7 @@
 
 ``--peer NAME=FOLDER`` takes a checkout of pytorch-CycleGAN-and-pix2pix (its own model classes, in float32, with our
 sizes, widths, batch, losses and images), or another checkout of this repository: so the effect of a change is measured.
-``--changed KEY=VALUE`` takes our own GAN with one setting changed, as ``--method wasserstein --changed penalty_every=4``.
+``--changed KEY=VALUE`` takes our own GAN with one setting changed: ``--method wasserstein --changed penalty_every=4``.
 The contestants take turns, and the ratio is that of the two halves of each pair: what else runs on the machine slows
 both. A second ratio is that of processor time, which other work hardly moves.
 """
