@@ -18,8 +18,6 @@ from synthoma.recipes.recipe import to_yaml
 
 pytestmark = pytest.mark.slow
 
-KILLS = 10
-
 
 @pytest.fixture(scope="module")
 def whole(discs: Recipe, tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -47,29 +45,35 @@ def same_tables(out: Path, whole: Path) -> None:
 
 
 @pytest.mark.timeout(1800)
-@pytest.mark.parametrize("workers", ["1", "2"])
-def test_killed_at_ten_random_moments(discs: Recipe, whole: Path, tmp_path: Path, workers: str) -> None:
-    """Each kill comes a random while after the first sign of progress, so that every one but the last hits work."""
-    recipe, out = tmp_path / "discs.yaml", tmp_path / "out"
+@pytest.mark.parametrize(("workers", "kills"), [("1", 5), ("2", 10)])
+def test_killed_at_random_moments(discs: Recipe, whole: Path, tmp_path: Path, workers: str, kills: int) -> None:
+    """Each kill comes a random while after the first sign of progress; a study that ends before it is followed by
+    another, so that the speed of the machine decides nothing."""
+    recipe, outs = tmp_path / "discs.yaml", [tmp_path / "out-0"]
     recipe.write_text(to_yaml(discs))
     random = np.random.default_rng(int(workers))
     killed = 0
-    while killed < KILLS:
-        study = begin(recipe, out, "--workers", workers)
+    while killed < kills:
+        study = begin(recipe, outs[-1], "--workers", workers)
         assert study.stdout is not None
-        while not (line := study.stdout.readline()).rstrip().endswith("…"):
-            assert line, "ended before it was killed: fewer moments than asked for"
+        while not (line := study.stdout.readline()).rstrip().endswith("…") and line:
+            pass
         time.sleep(random.uniform(0, 2.5))
-        assert study.poll() is None, "ended before it was killed"
-        study.send_signal(signal.SIGKILL)
-        study.wait()
+        if study.poll() is None:
+            study.send_signal(signal.SIGKILL)
+        ended = study.wait()
+        assert ended in (0, -signal.SIGKILL), study.stdout.read()
         study.stdout.close()
-        killed += 1
-    study = begin(recipe, out, "--workers", workers)
+        if ended == 0:
+            outs.append(tmp_path / f"out-{len(outs)}")
+        else:
+            killed += 1
+    study = begin(recipe, outs[-1], "--workers", workers)
     said, _ = study.communicate()
     assert study.returncode == 0, said
     assert "The report:" in said
-    same_tables(out, whole)
+    for out in outs:
+        same_tables(out, whole)
 
 
 @pytest.mark.timeout(900)
