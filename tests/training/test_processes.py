@@ -149,8 +149,8 @@ def test_two_processes_equal_one_with_the_joined_batch(
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_with_instance_norm_too(together: Path, ellipse_cohort: Cohort, tmp_path: Path) -> None:
-    """Measured: all within 3e-8. Where rounding should decide the sign of a gradient, Adam's first step doubles it; so a
-    thousandth of the weights may be further off."""
+    """Measured: all within 3e-8. Where rounding decides the sign of a gradient, Adam's first step doubles it, which a
+    thousandth of the weights may suffer."""
     alone, two = (
         load_checkpoint(run / "checkpoints" / "last.safetensors").arrays
         for run in (
