@@ -16,7 +16,7 @@ lint: install
 
 # One process a core with one thread each: threads of several processes on few cores wait for each other.
 unit: install
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal
 
 install: .venv/installed
 
