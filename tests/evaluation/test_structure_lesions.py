@@ -121,6 +121,12 @@ def test_a_segmenter_finds_what_is_there_and_misses_what_is_not(segmented):
     assert appeared.n_images == 12
     assert appeared.value < 0.5
     assert "U-Net of 120 steps on real training patients" in kept.method
+    (lost,) = (text for text in segmented.warnings if "segmenter" in text)
+    shares = [segmented.find("lesion-vanished", arm=name).value for name in ("erased", kept.compared)]
+    assert lost == (
+        f"erased: a segmenter of real images misses {100 * shares[0]:.0f} % of the lesions, {100 * shares[1]:.0f} % in real "
+        "images: the generator loses them."
+    )
 
 
 def test_the_segmenter_sees_training_patients_only_and_repeats(real, synthesise, segmented, erased, monkeypatch):

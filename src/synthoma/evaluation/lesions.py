@@ -107,6 +107,7 @@ def measure_lesions(real: Cohort, arms: list[Comparison], options: EvaluationOpt
     """Contrast and size of every arm with lesions, and what a segmenter marks where the settings ask for one."""
     found = Found([], [])
     segmenters: dict[tuple[str, ...], Segmenter | None] = {}
+    marked: dict[str, list[Measurement]] = {}
     told: set[str] = set()
     for arm in arms:
         if arm.cohort.is_from_noise or arm.cohort.is_round_trip:  # nobody knows where nobody's lesion should be
@@ -125,7 +126,10 @@ def measure_lesions(real: Cohort, arms: list[Comparison], options: EvaluationOpt
             segment = segmenters[channels]
             for cohort, chosen, name in ((arm.cohort, rows, arm.arm), (real, truth, arm.compared)):
                 if segment is not None and name not in told:
-                    found.measurements += _marked(cohort, chosen, name, arm, segment, options)
+                    marked[name] = _marked(cohort, chosen, name, arm, segment, options)
+                    found.measurements += marked[name]
+            if segment is not None:
+                found.warnings += _lost_or_invented(arm.arm, marked[arm.arm], marked[arm.compared])
         told |= {arm.arm, arm.compared}
     return found
 
@@ -260,6 +264,23 @@ def _marked(
         for key, each in values.items()
         for measurement in _over_patients(replace(empty, name=key, better=better[key]), each, cohort, rows, options)
     ]
+
+
+def _lost_or_invented(arm: str, made: list[Measurement], truth: list[Measurement]) -> list[str]:
+    """A sentence where the interval over patients lies above what the segmenter does to real images."""
+    real = {m.name: m.value for m in truth}
+    sentences = {
+        "lesion-appeared": "marks a lesion in {} of the images without one, in {} of real ones: the generator invents "
+        "them",
+        "lesion-vanished": "misses {} of the lesions, {} in real images: the generator loses them",
+    }
+    told = []
+    for m in made:
+        floor = real.get(m.name)
+        if m.name in sentences and m.value is not None and m.low is not None and floor is not None and m.low > floor:
+            shares = (f"{100 * share:.0f} %" for share in (m.value, floor))
+            told.append(f"{arm}: a segmenter of real images {sentences[m.name].format(*shares)}.")
+    return told
 
 
 def _over_patients(
