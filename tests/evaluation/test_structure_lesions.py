@@ -124,8 +124,8 @@ def test_a_segmenter_finds_what_is_there_and_misses_what_is_not(segmented):
     (lost,) = (text for text in segmented.warnings if "segmenter" in text)
     shares = [segmented.find("lesion-vanished", arm=name).value for name in ("erased", kept.compared)]
     assert lost == (
-        f"erased: a segmenter of real images misses {100 * shares[0]:.0f} % of the lesions, {100 * shares[1]:.0f} % in real "
-        "images: the generator loses them."
+        f"erased: a segmenter of real images misses {100 * shares[0]:.0f} % of the lesions, {100 * shares[1]:.0f} % in "
+        "real images: the generator loses them."
     )
 
 
