@@ -54,8 +54,8 @@ class WassersteinOptions(Options):
     gradient_penalty: float = Field(10.0, gt=0)
     """λ of the gradient penalty."""
     penalty_every: int = Field(1, ge=1)
-    """The penalty looks at every so many-th image of a batch: it costs about half of a critic step, and fewer images
-    estimate the same mean. 1, as in the paper, looks at all."""
+    """The penalty looks at every so many-th image of a batch: on all it takes 40 % of a step's operations, and
+    fewer images estimate the same mean. 1, as in the paper, looks at all."""
     drift: float = Field(0.0, ge=0)
     """Weight of E[D(real)²], which keeps the critic's scores near 0 (Karras et al. 2018, appendix A.1: 0.001)."""
     differentiable_augmentation: tuple[Change, ...] = ()
