@@ -138,39 +138,19 @@ def _names(what: argparse.Namespace) -> tuple[tuple[str, ...], tuple[str, ...]]:
 def _gan(what: argparse.Namespace) -> Any:
     """One of our methods with the losses of the peer, where the peer has it."""
     import torch
+    from pydantic import TypeAdapter
 
-    from synthoma.gans import GANS, ConditionalOptions, CycleOptions, Domain, Layout, WassersteinOptions
+    from synthoma.gans import GANS, GanOptions, Layout
 
     source, target = _names(what)
     upsample = vars(what).get("upsample", "transpose")
-    options: Any
-    if what.method == "conditional":
-        options = ConditionalOptions(
-            condition=source,
-            target=target,
-            width=what.width,
-            discriminator_width=what.width,
-            upsample=upsample,
-            recompute=what.recompute,
-        )
-    elif what.method == "cycle":
-        options = CycleOptions(
-            source=Domain(channels=source),
-            target=Domain(channels=target),
-            width=what.width,
-            discriminator_width=what.width,
-            upsample=upsample,
-            recompute=what.recompute,
-        )
-    else:
-        options = WassersteinOptions(
-            target=target,
-            width=what.width,
-            critic_width=what.width,
-            upsample=upsample,
-            recompute=what.recompute,
-        )
-    options = type(options).model_validate(options.model_dump() | vars(what).get("changed", {}))
+    content = {"method": what.method, "width": what.width, "upsample": upsample, "recompute": what.recompute}
+    content |= {
+        "conditional": {"condition": source, "target": target, "discriminator_width": what.width},
+        "cycle": {"source": {"channels": source}, "target": {"channels": target}, "discriminator_width": what.width},
+        "wasserstein": {"target": target, "critic_width": what.width},
+    }[what.method]
+    options: Any = TypeAdapter(GanOptions).validate_python(content | vars(what).get("changed", {}))
     layout = Layout((*source, *target), ("body",), (what.size,) * what.dims, ("ill", "well"))
     torch.manual_seed(SEED)
     return GANS[what.method](options, layout, torch.device(what.device))

@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from scipy.stats import chi2, norm
 
 from synthoma.errors import OutputError
+from synthoma.gans import CycleOptions, WassersteinOptions
 from synthoma.records import Cohort, Measurement
 from synthoma.report import ReportContent, write_report
 from synthoma.report.checklist import LISTS, checklist_markdown, known
@@ -27,6 +28,7 @@ from synthoma.report.claims import claims
 from synthoma.report.latex import _SPECIAL as SPECIAL
 from synthoma.report.latex import escape, tabular
 from synthoma.report.methods import methods
+from synthoma.report.methods_gan import _cycle, _wasserstein
 from synthoma.report.paper import paper_folder, write_paper
 from synthoma.report.paper_tables import centres, classification, image_quality
 from synthoma.report.printed import Number, to_csv
@@ -426,6 +428,22 @@ def test_every_sign_and_every_work_compiles(tmp_path: Path) -> None:
 
 
 # methods
+
+
+def test_the_methods_say_what_the_losses_were(content: ReportContent) -> None:
+    """What differs from the paper is said, and nothing where nothing does."""
+    said = {
+        name: " ".join(_cycle(CycleOptions(**changes).model_dump(mode="json")))
+        for name, changes in {"paper": {}, "ours": {"cycle_ssim": 0.25, "negatives": 0.33, "structure": "mind"}}.items()
+    }
+    assert "10 × cycle L1 + 5 × identity L1; discriminators" in said["paper"]
+    assert "refuse" not in said["paper"]
+    assert f"10 × cycle loss (75 % L1, 25 % one minus SSIM{cite('zhao2017loss')}) + 5" in said["ours"]
+    assert f"were 33 % of what the discriminators learned to refuse{cite('reed2016text')}." in said["ours"]
+    assert f"structure loss (MIND{cite('heinrich2012mind')})" in said["ours"]
+    for every, wanted in ((1, "Gradient penalty 10; 5 critic"), (4, "Gradient penalty 10 on one image in 4; 5 critic")):
+        options = WassersteinOptions(target=("flair",), penalty_every=every)
+        assert wanted in " ".join(_wasserstein(options.model_dump(mode="json"), content.real))
 
 
 def test_the_methods_say_what_was_done_and_no_more(content: ReportContent) -> None:

@@ -142,12 +142,13 @@ class CycleGAN(Gan):
             expected = f"0 for images of less than {2 * RADIUS + 1} pixels a side"
             raise SettingError(describe("gan.cycle_ssim", expected, options.cycle_ssim, "Or change resize.size."))
         counts = {side: len(names) for side, names in self._names.items()}
-        if options.base == "input" and counts[SOURCE] != counts[TARGET]:
-            found = f"{counts[SOURCE]} and {counts[TARGET]}"
-            raise SettingError(describe("gan.base", "as many channels in both domains", found, "Set it to none."))
-        if options.negatives > 0 and counts[SOURCE] != counts[TARGET]:
-            found = f"{counts[SOURCE]} and {counts[TARGET]}"
-            raise SettingError(describe("gan.negatives", "as many channels in both domains", found, "Set it to 0."))
+        for setting, asked, off in (
+            ("base", options.base == "input", "none"),
+            ("negatives", options.negatives > 0, "0"),
+        ):
+            if asked and not self._same_channels:
+                found, remedy = f"{counts[SOURCE]} and {counts[TARGET]}", f"Set it to {off}."
+                raise SettingError(describe(f"gan.{setting}", "as many channels in both domains", found, remedy))
         spatial_dims = len(layout.shape)
         self.networks = {}
         for side, other in ((TARGET, SOURCE), (SOURCE, TARGET)):
@@ -230,7 +231,7 @@ class CycleGAN(Gan):
         self.optimisers["discriminators"].zero_grad(set_to_none=True)
         for side, other in ((TARGET, SOURCE), (SOURCE, TARGET)):
             self.networks[f"discriminator_{side}"].requires_grad_(True)
-            loss = self._judge(side, real[side], fakes[side], real[other], drawn, engine, losses)
+            loss = self._judge(side, other, real, fakes[side], drawn, engine, losses)
             engine.backward(loss, "discriminators")
         engine.update(self.optimisers, "discriminators")
         return {name: loss.detach() for name, loss in losses.items()}
@@ -274,9 +275,9 @@ class CycleGAN(Gan):
     def _judge(
         self,
         side: str,
-        real: Tensor,
+        other: str,
+        real: Mapping[str, Tensor],
         fake: Tensor,
-        other: Tensor,
         drawn: Tensor | None,
         engine: Engine,
         losses: dict[str, Tensor],
@@ -293,16 +294,16 @@ class CycleGAN(Gan):
             return differentiable_augmentation(image, options.differentiable_augmentation, drawn)
 
         with engine.autocast():
-            real_logits = engine.fast(discriminator)(shown(real))
+            real_logits = engine.fast(discriminator)(shown(real[side]))
             fake_logits = engine.fast(discriminator)(shown(fake))
-            other_logits = engine.fast(discriminator)(shown(other)) if options.negatives > 0 else None
+            other_logits = engine.fast(discriminator)(shown(real[other])) if options.negatives > 0 else None
         loss = losses[f"discriminator_{side}"] = against(real_logits, fake_logits)
         if other_logits is not None:
             wrong = losses[f"negatives_{side}"] = against(real_logits, other_logits)
             loss = (1 - options.negatives) * loss + options.negatives * wrong
         if options.gradient_penalty > 0:
-            epsilon = engine.uniform(len(real), *[1] * (real.ndim - 1))
-            penalty = gradient_penalty(lambda image: discriminator(shown(image)), real, fake, epsilon)
+            epsilon = engine.uniform(len(fake), *[1] * (fake.ndim - 1))
+            penalty = gradient_penalty(lambda image: discriminator(shown(image)), real[side], fake, epsilon)
             losses[f"gradient_penalty_{side}"] = penalty
             loss = loss + options.gradient_penalty * penalty
         return loss

@@ -151,14 +151,15 @@ class WassersteinGAN(Gan):
         with torch.no_grad(), engine.autocast():  # the critic's step asks nothing of the generator
             fake = generator(engine.normal(n, options.latent), classes).float()
         shown = self._shown(n, engine)
+        real, fake = shown(real), shown(fake)
         self.optimisers["critic"].zero_grad(set_to_none=True)
         with engine.autocast():
-            of_real, of_fake = critic(shown(real), classes), critic(shown(fake), classes)
+            of_real, of_fake = critic(real, classes), critic(fake, classes)
         distance = ADVERSARIAL["wasserstein"][0](of_real, of_fake)
         epsilon = engine.uniform(n, *[1] * (real.ndim - 1))
         some = slice(None, None, options.penalty_every)
         penalty = gradient_penalty(
-            lambda x: self.networks["critic"](x, classes[some]), shown(real)[some], shown(fake)[some], epsilon[some]
+            lambda x: self.networks["critic"](x, classes[some]), real[some], fake[some], epsilon[some]
         )
         loss = distance + options.gradient_penalty * penalty
         if options.drift > 0:

@@ -124,6 +124,8 @@ def _conditional(gan: Settings) -> list[str]:
 
 def _cycle(gan: Settings) -> list[str]:
     source, target = _domain(gan["source"]), _domain(gan["target"])
+    share = gan.get("cycle_ssim") or 0
+    mixed = f" ({100 * (1 - share):g} % L1, {100 * share:g} % one minus SSIM{cite('zhao2017loss')})"
     text = [
         f"A CycleGAN{cite('zhu2017cyclegan')} translated {source} to {target} and back, without pairs"
         + (", the two domains from different "
@@ -134,14 +136,17 @@ def _cycle(gan: Settings) -> list[str]:
         + f"; the discriminators were PatchGANs of {gan['discriminator_layers']} layers and "
           f"{gan['discriminator_width']} "
         "features.",
-        f"The loss was {gan['adversarial_weight']:g} × adversarial ({_loss(gan)}) + {gan['cycle_weight']:g} × cycle L1"
+        f"The loss was {gan['adversarial_weight']:g} × adversarial ({_loss(gan)}) + {gan['cycle_weight']:g} × cycle "
+        + (f"loss{mixed}" if share else "L1")
         + (f" + {gan['cycle_weight'] * gan['identity_weight']:g} × identity L1" if gan["identity_weight"] else "")
         + (f" + {gan['structure_weight']:g} × structure loss "
            f"({gan['structure']})" if gan.get("structure", "none") != "none" else "")
         + f"; discriminators were shown a pool of {gan['pool_size']} earlier images.",
+        *([f"Real images of the other domain were {100 * gan['negatives']:g} % of what the discriminators learned to "
+           f"refuse{cite('reed2016text')}."] if gan.get("negatives") else []),
     ]  # fmt: skip
     if gan.get("structure") == "mind":
-        text[-1] = text[-1].replace("(mind)", f"(MIND{cite('heinrich2012mind')})")
+        text = [part.replace("(mind)", f"(MIND{cite('heinrich2012mind')})") for part in text]
     return [*text, *_penalty(gan), _adam(gan, "all networks")]
 
 
@@ -153,6 +158,8 @@ def _wasserstein(gan: Settings, real: Cohort) -> list[str]:
         else f"Adam{cite('kingma2015adam')} (β₁ {gan['beta1']:g}, β₂ {gan['beta2']:g}), learning rate "
         f"{gan['learning_rate']:g}"
     )
+    every = gan.get("penalty_every", 1)
+    some = f" on one image in {every}" if every > 1 else ""
     drift = f", drift penalty {gan['drift']:g}{cite('karras2018progressive')}" if gan.get("drift") else ""
     return [
         f"A class-conditional WGAN-GP{cite('gulrajani2017wgangp')} made {target} from {gan['latent']} random numbers "
@@ -161,7 +168,7 @@ def _wasserstein(gan: Settings, real: Cohort) -> list[str]:
         f"The generator had {gan['layers']} convolutional layers ({gan['width']} features before the last, "
         f"{_norm(gan['norm'])}, upsampling by {_upsampling(gan)}), the critic {gan['critic_layers']} halving layers "
         f"({gan['critic_width']} features, {_norm(gan['critic_norm'])}).",
-        f"Gradient penalty {gan['gradient_penalty']:g}{drift}; {gan['n_critic']} critic steps for one of the "
+        f"Gradient penalty {gan['gradient_penalty']:g}{some}{drift}; {gan['n_critic']} critic steps for one of the "
         f"generator; "
         f"{optimiser}.",
         *_augmented(gan),
