@@ -90,7 +90,7 @@ def test_ctrl_c_saves_and_the_same_command_goes_on(discs: Recipe, whole: Path, t
     study.send_signal(signal.SIGINT)
     said, _ = study.communicate(timeout=300)
     assert study.returncode == 130, said
-    assert "stages done; trainings saved their state.\nGo on with the same synthoma run." in said
+    assert "stages done; trainings saved their state.\nGo on with the same command." in said
     study = begin(recipe, out, "--workers", "2")
     said, _ = study.communicate()
     assert study.returncode == 0, said

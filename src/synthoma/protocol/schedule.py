@@ -41,7 +41,7 @@ def execute(stages: Sequence[Stage], ledger: Ledger, runner: Runner, *, retries:
             _stop(runner)
             raise Interrupted(
                 f"Stopped with {len(study.done)} of {len(stages)} stages done; trainings saved their state.\n"
-                "Go on with the same synthoma run."
+                "Go on with the same command."
             ) from None
         except BaseException:
             _stop(runner)
@@ -155,5 +155,5 @@ class _Study:
         times = self.attempts[ended.name]
         by = f"that {ended.killed} ended its process" + (f" {times} times" if times > 1 else "")
         more = f", and those of {len(self.lost) - 1} other stages" * (len(self.lost) > 1)
-        remedy = "Too little memory? Go on with the same synthoma run and fewer --workers."
+        remedy = "Too little memory? Go on with the same command and --set protocol.workers=1."
         return ProcessError(describe(ended.name, "the end of its work", by + more, remedy))
